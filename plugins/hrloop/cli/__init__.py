@@ -1,0 +1,3 @@
+"""The `hrloop` command."""
+import typer
+app = typer.Typer()
