@@ -111,7 +111,9 @@ class Table(BaseModel):
     def withheld(self) -> list[str]:
         """Columns that only the loader reads: names, protected attributes, open identifiers of persons."""
         return [
-            name for name, column in self.columns.items() if column.personal or column.protected or column.person
+            name
+            for name, column in self.columns.items()
+            if column.personal or column.protected or column.person
         ]
 
 
