@@ -1,0 +1,111 @@
+"""Databases, roles, schemas and migrations: made when missing, left alone when there.
+
+Least privilege: each role gets what its step of the loop needs, and ``public`` gets nothing.
+"""
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, text
+
+from hrloop.warehouse.connections import ROLES, SERVICES, Warehouse
+
+OWNED_BY_LOADER = ("raw", "quarantine", "protected")
+OWNED_BY_TRANSFORMER = ("staging", "intermediate", "outcomes", "features", "kpi")
+READERS = {  # schema built by dbt → who may read what is in it
+    "intermediate": ("engine",),
+    "outcomes": ("engine", "analyst", "fairness"),
+    "features": ("engine",),
+    "kpi": ("engine", "analyst"),
+}
+_LOCK = 7_402_193_311  # advisory lock: one bootstrap at a time per server
+
+
+def bootstrap(warehouse: Warehouse) -> bool:
+    """Bring the server up to what this version of hrloop needs. True when there was anything to do."""
+    if _current(warehouse):
+        return False
+    server = create_engine(
+        warehouse.admin.set(drivername="postgresql+psycopg2"), isolation_level="AUTOCOMMIT"
+    )
+    try:
+        with server.connect() as connection:
+            connection.execute(text("select pg_advisory_lock(:key)"), {"key": _LOCK})
+            # A failing statement must not leave a password in the server's log.
+            connection.execute(text("set log_min_error_statement = 'panic'"))
+            _make_roles(connection, warehouse)
+            _make_databases(connection, warehouse)
+            with warehouse.engine("admin").begin() as inside:
+                _make_schemas(inside)
+            with warehouse.engine("admin").begin() as inside:
+                command.upgrade(_migrations(inside), "head")
+            connection.execute(text("select pg_advisory_unlock(:key)"), {"key": _LOCK})
+    finally:
+        server.dispose()
+    return True
+
+
+def _migrations(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", "hrloop.warehouse:migrations")
+    config.attributes["connection"] = connection
+    return config
+
+
+def _current(warehouse: Warehouse) -> bool:
+    if not warehouse.exists():
+        return False
+    with warehouse.engine("admin").connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table_schema": "loop"})
+        return context.get_current_revision() == ScriptDirectory.from_config(_migrations()).get_current_head()
+
+
+def _make_roles(connection: Connection, warehouse: Warehouse) -> None:
+    there = set(connection.scalars(text("select rolname from pg_roles")))
+    superuser = connection.scalar(text("select rolsuper from pg_roles where rolname = current_user"))
+    for role in ROLES + SERVICES:
+        if role not in there:
+            connection.execute(text(f"create role {role}"))
+        # psycopg2 puts the bound value in as a literal: utility statements take no parameters.
+        connection.execute(
+            text(f"alter role {role} login nosuperuser nocreatedb nocreaterole password :password"),
+            {"password": warehouse.settings.secret(f"postgres_{role}")},
+        )
+        if not superuser:  # a managed Postgres: its administrator must act for the roles it made
+            connection.execute(text(f"grant {role} to current_user"))
+
+
+def _make_databases(connection: Connection, warehouse: Warehouse) -> None:
+    there = set(connection.scalars(text("select datname from pg_database")))
+    quote = connection.dialect.identifier_preparer.quote
+    for name, owner in [(warehouse.database, None), *((service, service) for service in SERVICES)]:
+        if name not in there:
+            connection.execute(text(f"create database {quote(name)}" + (f" owner {owner}" if owner else "")))
+        connection.execute(text(f"revoke all on database {quote(name)} from public"))
+    for role in ROLES:
+        connection.execute(text(f"grant connect on database {quote(warehouse.database)} to {role}"))
+    # ADBC and the loader stage rows in temporary tables before they merge them.
+    connection.execute(
+        text(f"grant temporary on database {quote(warehouse.database)} to loader, engine, transformer")
+    )
+
+
+def _make_schemas(connection: Connection) -> None:
+    connection.execute(text("revoke all on schema public from public"))
+    connection.execute(text("create schema if not exists loop"))
+    connection.execute(text("grant usage on schema loop to loader, transformer, engine"))
+    for schema in OWNED_BY_LOADER:
+        connection.execute(text(f"create schema if not exists {schema} authorization loader"))
+    connection.execute(text("grant usage on schema raw to transformer"))
+    connection.execute(text("grant usage on schema protected to fairness"))
+    for schema in OWNED_BY_TRANSFORMER:
+        connection.execute(text(f"create schema if not exists {schema} authorization transformer"))
+        for role in READERS.get(schema, ()):
+            connection.execute(text(f"grant usage on schema {schema} to {role}"))
+            connection.execute(
+                text(
+                    f"alter default privileges for role transformer in schema {schema}"
+                    f" grant select on tables to {role}"
+                )
+            )

@@ -1,0 +1,148 @@
+"""Connections to the warehouse by role, and rows in bulk in and out of it."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import adbc_driver_postgresql.dbapi as adbc
+import pyarrow as pa
+from sqlalchemy import URL, Engine, create_engine, make_url, text
+
+from hrloop.settings import Settings
+
+ROLES = ("loader", "transformer", "engine", "analyst", "fairness")
+SERVICES = ("airflow", "mlflow")  # each owns a database of its own name
+_PARAMETER = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """One warehouse database and the keys to it; engines are kept per role and process."""
+
+    host: str
+    port: int
+    database: str
+    settings: Settings
+    admin: URL
+    _engines: dict[str, Engine] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def at(cls, admin_url: str | URL, settings: Settings, database: str | None = None) -> "Warehouse":
+        """The warehouse in the Postgres that this administrator's URL leads to."""
+        admin = make_url(admin_url)
+        return cls(
+            host=admin.host or "127.0.0.1",
+            port=admin.port or 5432,
+            database=database or settings.database,
+            settings=settings,
+            admin=admin,
+        )
+
+    def url(self, role: str, driver: str = "postgresql+psycopg2") -> URL:
+        """URL of a role: ``admin``, one of ROLES, or a service (which leads to the service's database)."""
+        if role == "admin":
+            return self.admin.set(drivername=driver, database=self.database)
+        if role not in ROLES + SERVICES:
+            raise ValueError(f"there is no role {role!r}; roles are admin, {', '.join(ROLES + SERVICES)}")
+        return self.admin.set(
+            drivername=driver,
+            username=role,
+            password=self.settings.secret(f"postgres_{role}"),
+            database=role if role in SERVICES else self.database,
+        )
+
+    def engine(self, role: str) -> Engine:
+        """The SQLAlchemy engine of a role."""
+        if role not in self._engines:
+            self._engines[role] = create_engine(self.url(role), pool_pre_ping=True, pool_size=2)
+        return self._engines[role]
+
+    def dispose(self) -> None:
+        """Close all pooled connections (before a fork, or when the database is to go)."""
+        for engine in self._engines.values():
+            engine.dispose()
+        self._engines.clear()
+
+    @contextmanager
+    def adbc(self, role: str) -> Iterator[adbc.Connection]:
+        """An ADBC connection of a role in a transaction: committed at the end, rolled back on an error."""
+        uri = self.url(role, driver="postgresql").render_as_string(hide_password=False)
+        with adbc.connect(uri) as connection:
+            try:
+                yield connection
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+
+    def read(self, role: str, sql: str, **parameters) -> pa.Table:
+        """Rows of a query in bulk. Parameters are named as in ``where as_of <= :as_of``, and bound."""
+        names: list[str] = []
+
+        def number(match: re.Match) -> str:
+            if match[1] not in names:
+                names.append(match[1])
+            return f"${names.index(match[1]) + 1}"
+
+        numbered = _PARAMETER.sub(number, sql)
+        with self.adbc(role) as connection, connection.cursor() as cursor:
+            cursor.execute(numbered, [parameters[name] for name in names] if names else None)
+            return cursor.fetch_arrow_table()
+
+    def write(self, role: str, table: str, rows: pa.Table) -> int:
+        """Append rows to ``schema.table`` in bulk (COPY); column types must be the table's own."""
+        schema, name = table.split(".")
+        with self.adbc(role) as connection, connection.cursor() as cursor:
+            cursor.adbc_ingest(name, rows, mode="append", db_schema_name=schema)
+        return rows.num_rows
+
+    def merge(self, role: str, table: str, rows: pa.Table) -> int:
+        """Append the rows that are not there yet, in one transaction; values are cast to the table's types.
+
+        A row that meets a primary key or unique constraint is left out. Returns how many were added.
+        """
+        schema, name = table.split(".")
+        with self.adbc(role) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "select column_name, udt_schema || '.' || udt_name from information_schema.columns"
+                " where table_schema = $1 and table_name = $2",
+                [schema, name],
+            )
+            types = dict(cursor.fetchall())
+            unknown = [column for column in rows.column_names if column not in types]
+            if unknown:
+                raise ValueError(f"{table} has no column {', '.join(unknown)}, or {role} may not see it")
+            cursor.adbc_ingest("incoming", rows, mode="create", temporary=True)
+            columns = ", ".join(f'"{column}"' for column in rows.column_names)
+            values = ", ".join(f'"{column}"::{types[column]}' for column in rows.column_names)
+            cursor.execute(
+                f"insert into {schema}.{name} ({columns}) select {values} from incoming"  # noqa: S608
+                " on conflict do nothing"
+            )
+            added = cursor.rowcount
+            cursor.execute("drop table incoming")
+        return added
+
+    def environment(self) -> dict[str, str]:
+        """What a dbt process needs to connect as the transformer."""
+        url = self.url("transformer")
+        return {
+            "HRLOOP_PG_HOST": self.host,
+            "HRLOOP_PG_PORT": str(self.port),
+            "HRLOOP_PG_DATABASE": self.database,
+            "HRLOOP_PG_TRANSFORMER_PASSWORD": str(url.password),
+        }
+
+    def exists(self) -> bool:
+        """Whether the warehouse database is there."""
+        engine = create_engine(self.admin.set(drivername="postgresql+psycopg2"))
+        try:
+            with engine.connect() as connection:
+                return bool(
+                    connection.scalar(
+                        text("select true from pg_database where datname = :name"), {"name": self.database}
+                    )
+                )
+        finally:
+            engine.dispose()
