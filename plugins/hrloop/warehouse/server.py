@@ -82,7 +82,7 @@ class EmbeddedServer:
         with self._locked():
             if not (self.data / "PG_VERSION").exists():
                 self._initialise()
-            port = self._running_port()
+            port = self._running_port() or self._port_after_a_crash()
             if port:
                 return port
             port = self._choose_port()
@@ -144,6 +144,28 @@ class EmbeddedServer:
         except (FileNotFoundError, IndexError, ValueError):
             return None
         return port if self._ready(port) else None
+
+    def _port_after_a_crash(self) -> int | None:
+        """Wait until a postmaster that does not answer yet does (its port), or is gone (None).
+
+        A killed one stays a zombie until it is reaped, and Postgres takes a zombie for a living server:
+        where nobody reaps, its pid file goes. Its children, if any lived on, still bar the folder.
+        """
+        pid_file = self.data / "postmaster.pid"
+        deadline = time.monotonic() + START_TIMEOUT
+        while pid_file.exists() and time.monotonic() < deadline:
+            if port := self._running_port():
+                return port
+            try:
+                process = Path(f"/proc/{pid_file.read_text(encoding='utf-8').split()[0]}")
+                state = (process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+            except (FileNotFoundError, IndexError):
+                return None
+            if state == "Z":
+                pid_file.unlink()
+                return None
+            time.sleep(0.2)
+        return None
 
     def _ready(self, port: int) -> bool:
         try:
