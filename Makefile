@@ -65,7 +65,8 @@ status: setup  ## what came in, what was decided, what became of it
 
 lock: setup  ## resolve requirements*.in anew into the hash-pinned requirements*.txt (needs uv)
 	@for name in requirements requirements-dev; do
-		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $$name.in -o $$name.txt
+		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
+			--custom-compile-command "make lock" $$name.in -o $$name.txt
 	done
 
 clean:  ## delete the virtual environment and, after asking, the state in .hrloop
