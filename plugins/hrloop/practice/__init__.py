@@ -1,0 +1,19 @@
+"""A company to practise on: writes the exports that a real ATS and HRIS would, and knows the truth.
+
+``history`` writes the past, ``answer`` lives the next month under the decisions it is given, ``truth`` reads
+what would have become of every applicant. The taxonomy of skills and job families is in ``taxonomy``.
+"""
+
+from hrloop.practice.simulation import Report, answer, history, truth
+from hrloop.practice.taxonomy import JOB_FAMILIES, JOB_FAMILY_SYNONYMS, SKILL_SYNONYMS, SKILLS
+
+__all__ = [
+    "JOB_FAMILIES",
+    "JOB_FAMILY_SYNONYMS",
+    "SKILLS",
+    "SKILL_SYNONYMS",
+    "Report",
+    "answer",
+    "history",
+    "truth",
+]

@@ -1,0 +1,329 @@
+"""The practice company month by month: each month is a function of what stood before and what was decided.
+
+The books between months lie below ``truth/``: ``company.json`` names the company and the last month written,
+``state/<month>/`` holds its open books, ``applications/<month>.parquet`` what truly would have become of
+every applicant, ``decisions/<month>.parquet`` the decisions it was given, ``dirt/<month>.json`` the counts of
+dirt in the exports.
+"""
+
+import io
+import json
+import shutil
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hrloop.practice import hiring, people, workforce
+from hrloop.practice.company import Company, identifiers, later, seconds
+from hrloop.practice.exports import COLUMNS, export, write
+from hrloop.settings import Settings
+
+PERSON = (
+    "candidate_id", "years_experience", "education_level", "education_field", "foreign_experience", "name",
+    "email", "gender", "birth_year", "aptitude", "talent", "drive",
+)  # fmt: skip
+LATE_ASSESSMENT_SHARE = 0.15  # of the missing scores: delivered a month later, after the decision
+POOL_MONTHS = 3  # months' worth of applicants that may come back
+
+TRUTH = (
+    "application_id", "candidate_id", "requisition_id", "months_until_leaving", "leaving_kind",
+    *(f"{kind}_{month}" for kind in ("would_be_good_at", "probability_good_at", "rating")
+      for month in people.MILESTONES),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a call wrote: months by label, number of files and bytes, decisions by what became of them."""
+
+    months: tuple[str, ...]
+    files: int
+    size: int
+    applications: int
+    hires: int
+    decisions: int = 0
+    too_late: int = 0
+
+
+@dataclass(frozen=True)
+class _Place:
+    landing: Path
+    truth: Path
+
+    @classmethod
+    def of(cls, where: Settings | Path | str) -> "_Place":
+        if isinstance(where, Settings):
+            return cls(where.landing, where.truth)
+        return cls(Path(where) / "landing", Path(where) / "truth")
+
+
+def history(
+    where: Settings | Path | str,
+    months: int = 36,
+    seed: int = 7,
+    applications_per_month: int = 1500,
+    start: date = date(2023, 10, 1),
+    until_month: date | None = None,
+) -> Report:
+    """Write the exports of the first ``months`` months, or up to and including ``until_month``.
+
+    ``where`` is the installation's settings, or a folder that gets ``landing/`` and ``truth/``. Months that
+    are written already stay as they are, so a second call changes nothing, and a call for more months goes
+    on, people deciding alone. Raises ValueError when the folder holds another company.
+    """
+    place, company = _Place.of(where), Company(seed, start, applications_per_month)
+    if until_month is not None:
+        months = int((np.datetime64(until_month, "M") - company.month(0)).astype(int)) + 1
+    if months < 1:
+        raise ValueError(f"{months} months asked for; give 1 or more, or an until_month after {start}")
+    done = _done(place, company)
+    reports = [_write_month(place, company, index, None, 0) for index in range(done, months)]
+    return _sum(reports)
+
+
+def answer(where: Settings | Path | str, month: date | str, decisions: pd.DataFrame | None = None) -> Report:
+    """Live through the month after ``month``, in which people decide on its applications, and export it.
+
+    ``decisions`` has one row per application made in ``month``: application_id, recommended_action
+    ('advance' or 'decline'), and where known rank (1 = best of its requisition), action (what a person
+    finally decided) and exploration (drawn at random, bool). People do as recommended nine times in ten,
+    and always where ``action`` is given or the case is an exploration; whoever they do not follow on, and
+    every application without a decision, is judged as of old. Among the advanced, people choose whom to hire.
+    None means that people decide alone.
+
+    Asking again with the same decisions changes nothing. Raises ValueError when ``month`` is not the last
+    month written, was answered with other decisions, or a decision is not understood.
+    """
+    place = _Place.of(where)
+    company, done = _company(place)
+    label = month if isinstance(month, str) else month.strftime("%Y-%m")
+    last = company.label(done - 1)
+    if label == last:
+        pending = pd.read_parquet(place.truth / "state" / last / "pending.parquet")
+        if decisions is None:
+            return _sum([_write_month(place, company, done, None, 0)])
+        read = hiring.read_decisions(decisions, pending, label)
+        return _sum([_write_month(place, company, done, read, len(decisions) - len(read))])
+    if company.label(0) <= label < last:
+        _refuse_other_decisions(place, label, decisions)
+        return _sum([])
+    raise ValueError(f"{label} has no exports yet: the last month written is {last}; answer that one first")
+
+
+def truth(where: Settings | Path | str) -> pd.DataFrame:
+    """What truly would have become of every applicant: all months, one row per application.
+
+    Only evaluation may read this. Raises FileNotFoundError when nothing has been written.
+    """
+    files = sorted((_Place.of(where).truth / "applications").glob("*.parquet"))
+    if not files:
+        raise FileNotFoundError(f"no truth below {_Place.of(where).truth}; write a history first")
+    return pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
+
+
+def live(
+    company: Company, index: int, state: dict[str, pd.DataFrame], decisions: pd.DataFrame | None
+) -> tuple[dict[str, pd.DataFrame], pd.DataFrame, dict[str, pd.DataFrame]]:
+    """One month of the company: (rows that become known in it by table, truth of its applicants, new state).
+
+    ``state`` is what the call for the month before returned, empty for the first month: ``pending``
+    applications, open ``requisitions``, ``known`` people turned down, ``staff``, and per table ``later.<table>``
+    rows that are not known yet.
+    """
+    rows: dict[str, list[pd.DataFrame]] = {table: [] for table in COLUMNS}
+    if index == 0:
+        staff = workforce.founding(company)
+        rows["hris/employees"].append(staff[list(workforce.RECORD)])
+    else:
+        staff = state["staff"]
+    known = state.get("known")
+
+    if "pending" in state:
+        pending = state["pending"]
+        choice = hiring.choose(company, index, pending, decisions)
+        hired = choice["hired"].to_numpy()
+        employee_id = pd.Series([None] * len(pending), dtype="str")
+        employee_id[hired] = identifiers("E", company.month(index), int(hired.sum())).array
+        events = hiring.stage_events(company, index, pending, choice, employee_id)
+        rows["ats/application_events"].append(events)
+        rows["ats/feedback"].append(hiring.feedback(company, index, pending, choice))
+        rows["ats/requisitions"].append(_closed(company, index, state["requisitions"]))
+        rows["ats/applications"].append(_late_assessments(company, index, pending))
+
+        at = events.loc[events["stage"] == "hired"].set_index("employee_id")["occurred_at"]
+        newcomers = pending.assign(employee_id=employee_id).loc[hired].reset_index(drop=True)
+        newcomers = workforce.starters(company, index, newcomers, at[newcomers["employee_id"]].to_numpy())
+        rows["hris/employees"].append(newcomers[list(workforce.RECORD)])
+        staff = pd.concat([staff, newcomers], ignore_index=True)
+        turned_down = pending.loc[~hired, list(PERSON)]
+        known = turned_down if known is None else pd.concat([known, turned_down], ignore_index=True)
+        known = known.iloc[-POOL_MONTHS * company.applications_per_month :].reset_index(drop=True)
+
+    staff = workforce.lay_off(company, index, staff)
+    staff, changes = workforce.change(company, index, staff)
+    rows["hris/employees"].append(changes)
+    for table, write_down in (
+        ("hris/terminations", workforce.terminations),
+        ("hris/reviews", workforce.reviews),
+        ("hris/work_months", workforce.work_months),
+        ("hris/surveys", workforce.surveys),
+        ("hris/interventions", workforce.interventions),
+    ):
+        rows[table].append(write_down(company, index, staff))
+    staff = staff.loc[seconds(staff["leaves_on"]) >= company.opening(index)].reset_index(drop=True)
+
+    opened, required = people.requisitions(company, index)
+    rows["ats/requisitions"].append(opened)
+    applied = people.applicants(company, index, opened, required, known)
+    rows["ats/applications"].append(applied)
+    applied = applied.join(people.fates(company, index, applied))
+    if known is not None:
+        known = known.loc[~known["candidate_id"].isin(applied["candidate_id"])].reset_index(drop=True)
+
+    due, waiting = _deliver(company, index, rows, state)
+    now = {"staff": staff, "pending": applied, "requisitions": opened, **waiting}
+    return due, applied[list(TRUTH)], now if known is None else now | {"known": known}
+
+
+def _closed(company: Company, index: int, opened: pd.DataFrame) -> pd.DataFrame:
+    """Last month's requisitions, closed at the end of this one."""
+    at = later(np.full(len(opened), company.opening(index)), company.rng(index, "requisitions", 1), 25, 27.9)
+    return opened.assign(closed_at=at, updated_at=at)
+
+
+def _late_assessments(company: Company, index: int, pending: pd.DataFrame) -> pd.DataFrame:
+    """Applications of last month whose assessment came in only now: known after the decision on them."""
+    rng = company.rng(index, "applicants", 1)
+    late = pending["assessment_score"].isna().to_numpy() & (rng.random(len(pending)) < LATE_ASSESSMENT_SHARE)
+    rows = pending.loc[late].reset_index(drop=True)
+    score = np.clip(np.round(62 + 13 * (0.75 * rows["talent"] + 0.66 * rng.normal(size=len(rows)))), 0, 100)
+    at = later(np.full(len(rows), company.opening(index)), rng, 5, 27)
+    return rows.assign(assessment_score=score, updated_at=at)
+
+
+def _deliver(company: Company, index: int, rows: dict, state: dict) -> tuple[dict, dict]:
+    """Split all rows written down so far into those known when the month's files leave, and the rest."""
+    arrival = company.opening(index + 1) + np.timedelta64(1800, "s")
+    due, waiting = {}, {}
+    for table, columns in COLUMNS.items():
+        name = f"later.{table.replace('/', '.')}"
+        parts = [part for part in [state.get(name), *rows[table]] if part is not None and len(part)]
+        groups = ["location", "job_family"] if table == "ats/applications" else []
+        wanted = list(dict.fromkeys([*columns, *groups]))
+        if not parts:
+            due[table] = pd.DataFrame(columns=wanted)
+            continue
+        frame = pd.concat([part[wanted] for part in parts], ignore_index=True)
+        known_at = seconds(frame["updated_at" if "updated_at" in frame else "occurred_at"])
+        due[table] = frame.loc[known_at <= arrival].reset_index(drop=True)
+        if (known_at > arrival).any():
+            waiting[name] = frame.loc[known_at > arrival].reset_index(drop=True)
+    return due, waiting
+
+
+def _write_month(
+    place: _Place, company: Company, index: int, decisions: pd.DataFrame | None, too_late: int
+) -> Report:
+    """Live one month and put its files in place; the books are closed last, so a torn month is done anew."""
+    state = _read_state(place, company.label(index - 1)) if index else {}
+    due, fate, new_state = live(company, index, state, decisions)
+    files, dirt = export(company, index, due, {"ats/applications": due["ats/applications"]})
+    label = company.label(index)
+    _write_parquet(place.truth / "applications" / f"{label}.parquet", fate)
+    write(place.truth / "dirt" / f"{label}.json", (json.dumps(dirt, indent=1) + "\n").encode())
+    if decisions is not None:
+        _write_parquet(place.truth / "decisions" / f"{company.label(index - 1)}.parquet", decisions)
+    for path, content in files.items():
+        day = path.rsplit("/", 1)[1][:10]
+        write(place.landing / path, content, np.datetime64(f"{day}T00:30:00"))
+    folder = place.truth / "state" / label
+    for name, frame in new_state.items():
+        _write_parquet(folder / f"{name}.parquet", frame)
+    _close(place, company, index + 1)
+    for old in place.truth.joinpath("state").iterdir():
+        if old.name != label:
+            shutil.rmtree(old)
+    return Report(
+        months=(label,),
+        files=len(files),
+        size=sum(len(content) for content in files.values()),
+        applications=len(fate),
+        hires=int((due["ats/application_events"].get("stage") == "hired").sum()),
+        decisions=0 if decisions is None else len(decisions),
+        too_late=too_late,
+    )
+
+
+def _read_state(place: _Place, label: str) -> dict[str, pd.DataFrame]:
+    folder = place.truth / "state" / label
+    return {file.stem: pd.read_parquet(file) for file in sorted(folder.glob("*.parquet"))}
+
+
+def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
+    sink = io.BytesIO()
+    frame.to_parquet(sink, index=False)
+    write(path, sink.getvalue())
+
+
+def _close(place: _Place, company: Company, done: int) -> None:
+    book = {
+        "seed": company.seed,
+        "start": company.start.isoformat(),
+        "applications_per_month": company.applications_per_month,
+        "months_written": done,
+    }
+    write(place.truth / "company.json", (json.dumps(book, indent=1) + "\n").encode())
+
+
+def _company(place: _Place) -> tuple[Company, int]:
+    """The company that lives here, and how many months are written."""
+    path = place.truth / "company.json"
+    if not path.exists():
+        raise ValueError(f"{path} does not exist: there is no practice company here; write a history first")
+    book = json.loads(path.read_text(encoding="utf-8"))
+    company = Company(book["seed"], date.fromisoformat(book["start"]), book["applications_per_month"])
+    return company, book["months_written"]
+
+
+def _done(place: _Place, company: Company) -> int:
+    """How many months of this company are written; 0 where there is none. Refuses another company."""
+    if not (place.truth / "company.json").exists():
+        return 0
+    found, done = _company(place)
+    if found != company:
+        raise ValueError(
+            f"{place.truth} holds another practice company ({found}), not {company};"
+            " use its parameters, or another folder"
+        )
+    return done
+
+
+def _refuse_other_decisions(place: _Place, label: str, decisions: pd.DataFrame | None) -> None:
+    """Pass when the month was answered with the same decisions; raise ValueError otherwise."""
+    path = place.truth / "decisions" / f"{label}.parquet"
+    before = pd.read_parquet(path) if path.exists() else None
+    same = before is None and decisions is None
+    if before is not None and decisions is not None:
+        # the month's applications stand in the truth; that is all the check of the decisions needs
+        pending = pd.read_parquet(place.truth / "applications" / f"{label}.parquet")
+        same = before.equals(hiring.read_decisions(decisions, pending, label).astype(before.dtypes.to_dict()))
+    if not same:
+        raise ValueError(
+            f"{label} was answered already, with other decisions (see {path});"
+            " what people did cannot be undone: go on with the last month written"
+        )
+
+
+def _sum(reports: list[Report]) -> Report:
+    return Report(
+        months=tuple(label for report in reports for label in report.months),
+        files=sum(report.files for report in reports),
+        size=sum(report.size for report in reports),
+        applications=sum(report.applications for report in reports),
+        hires=sum(report.hires for report in reports),
+        decisions=sum(report.decisions for report in reports),
+        too_late=sum(report.too_late for report in reports),
+    )
