@@ -1,0 +1,107 @@
+"""The rhythms of the loop: each step a function of (loop, use case, ``as_of``), kept in ``loop.steps``.
+
+DAGs, the command line and replay call these same functions. A step may be run again at any time: it takes
+a lock, begins anew, and leaves what one run leaves.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from sqlalchemy import text
+
+from hrloop import settings as environment
+from hrloop import usecase
+from hrloop.settings import Settings
+from hrloop.warehouse import Warehouse, open_warehouse, steps
+from hrloop.warehouse.steps import EVERY_USE_CASE
+
+
+class Refused(ValueError):
+    """A verdict against going on at this ``as_of``: trying again without a change would end the same.
+
+    A ValueError, as are the refusals of the other rooms: DAGs do not retry these, and retry all else.
+
+    ``summary`` is what goes on record in ``loop.steps``.
+    """
+
+    def __init__(self, message: str, summary: dict | None = None):
+        super().__init__(message)
+        self.summary = summary or {"reason": message}
+
+
+class Loop:
+    """What the steps work with. Warehouse and registry are opened when first asked for."""
+
+    def __init__(self, settings: Settings, warehouse: Warehouse | None = None, registry=None):
+        self.settings = settings
+        self._warehouse = warehouse
+        self._registry = registry
+
+    @classmethod
+    def open(cls) -> "Loop":
+        """The loop of this process's environment."""
+        return cls(environment.load())
+
+    @property
+    def warehouse(self) -> Warehouse:
+        if self._warehouse is None:
+            self._warehouse = open_warehouse(self.settings)
+        return self._warehouse
+
+    def use_cases(self) -> dict[str, usecase.UseCase]:
+        """The declared use cases by name. Raises UseCaseError when one is bad, or when there is none."""
+        return usecase.load_all(self.settings.project)
+
+    def use_case(self, name: str) -> usecase.UseCase:
+        """One declaration. Raises UseCaseError when it is missing or bad."""
+        return usecase.load(name, self.settings.project)
+
+
+@contextmanager
+def recorded(
+    loop: Loop, step: str, as_of: datetime, use_case: str = EVERY_USE_CASE, alone: str | None = None
+) -> Iterator[dict]:
+    """Run a step on record: yields the summary to fill, and writes it to ``loop.steps`` at the end.
+
+    Steps that name the same ``alone`` (default: the same step and use case) never run at the same time, in
+    whatever process; the lock dies with its holder. Refused leaves the state ``failed``. Any other error,
+    and ``kill -9``, leaves ``running``: the step is still pending and the next sweep takes it up.
+    """
+    engine = loop.warehouse.engine("engine")
+    lock = {"name": f"hrloop {alone or f'{step} {use_case}'}"}
+    summary: dict = {}
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("select pg_advisory_lock(hashtextextended(:name, 0))"), lock)
+        try:
+            steps.start(connection, step, use_case, as_of)
+            yield summary
+            steps.finish(connection, step, use_case, as_of, summary)
+        except Refused as refusal:
+            steps.fail(connection, step, use_case, as_of, refusal.summary)
+            raise
+        finally:
+            connection.execute(text("select pg_advisory_unlock(hashtextextended(:name, 0))"), lock)
+
+
+def due(
+    loop: Loop,
+    step: str,
+    after: str,
+    as_of: datetime | None = None,
+    use_case: str = EVERY_USE_CASE,
+    after_use_case: str = EVERY_USE_CASE,
+) -> list[datetime]:
+    """The as_ofs to work on, oldest first: the one asked for, else every one that the ledger shows pending.
+
+    Raises Refused when the one asked for has not come through the step before.
+    """
+    with loop.warehouse.engine("engine").connect() as connection:
+        if as_of is None:
+            return steps.pending(connection, step, after, use_case, after_use_case)
+        if steps.state(connection, after, after_use_case, as_of) != "done":
+            raise Refused(
+                f"{step} at {as_of.isoformat()}: the step before it, {after}, is not done for this as_of. "
+                f"Run {after} with the same as_of first; `hrloop status` shows what is done."
+            )
+        return [as_of]

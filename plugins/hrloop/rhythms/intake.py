@@ -1,0 +1,122 @@
+"""Intake: exports into raw, through the gate, into the warehouse. These steps serve every use case."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from hrloop import as_of as moment
+from hrloop import quality, sources, transform
+from hrloop.rhythms import Loop, Refused, recorded
+from hrloop.warehouse import steps
+from hrloop.warehouse.steps import EVERY_USE_CASE
+
+ALONE = "intake"  # ingest, gate and build read and move the same rows: one of them at a time
+
+
+class GateFailed(Refused):
+    """The gate stopped an as_of. The message says which field of which table, by how much, and what to do."""
+
+
+def ingest(loop: Loop, as_of: datetime) -> dict:
+    """Take the files that arrived by ``as_of`` and were not taken yet into ``raw``."""
+    with recorded(loop, "ingest", as_of, alone=ALONE) as summary:
+        report = sources.ingest(loop.warehouse, loop.settings, as_of)
+        summary.update(taken=len(report.taken), refused=len(report.refused), waiting=report.waiting)
+    return summary
+
+
+def gate(loop: Loop, as_of: datetime) -> dict:
+    """Judge every batch that arrived by ``as_of`` and was not judged yet.
+
+    Raises GateFailed, with the whole finding, after it went on record.
+    """
+    with recorded(loop, "gate", as_of, alone=ALONE) as summary:
+        report = quality.gate(loop.warehouse, loop.settings, as_of)
+        summary.update(batches=len(report.batches), quarantined=report.quarantined)
+        if not report.passed:
+            message = _explain(as_of, report.failures)
+            raise GateFailed(message, summary | {"reason": message})
+    return summary
+
+
+def _explain(as_of: datetime, failures: list) -> str:
+    """The findings as a data engineer needs them: what, where, by how much, and the way on."""
+    lines = [f"The quality gate stopped as_of {moment.text(as_of)}: {len(failures)} check(s) failed."]
+    for failure in failures:
+        field = f" of {failure.field}" if failure.field else ""
+        group = f", group {failure.group}" if failure.group else ""
+        batch = f", batch {failure.batch}" if failure.batch else ""
+        figures = ""
+        if failure.observed is not None and failure.threshold is not None:
+            figures = f": observed {failure.observed:.4g}, required {failure.threshold:.4g}"
+        lines.append(f"- {failure.table}{batch}: {failure.check}{field}{group}{figures}. {failure.detail}")
+    lines.append(
+        "Nothing behind the gate runs for this as_of. Have the table delivered again; the gate passes at the"
+        " as_of that takes the corrected delivery. See docs/runbooks/gate-failed.md."
+    )
+    return "\n".join(lines)
+
+
+def gate_all(loop: Loop, as_ofs: Iterable[datetime]) -> dict:
+    """Judge several as_ofs, oldest first. One that fails holds up no other: {"passed": […], "failed": […]}.
+
+    ``failed`` holds the messages of GateFailed.
+    """
+    verdicts: dict = {"passed": [], "failed": []}
+    for as_of in sorted(as_ofs):
+        try:
+            gate(loop, as_of)
+            verdicts["passed"].append(moment.text(as_of))
+        except GateFailed as failure:
+            verdicts["failed"].append(str(failure))
+    return verdicts
+
+
+def variables(loop: Loop) -> dict[str, float]:
+    """The dbt variables that declarations set: their outcomes' parameters.
+
+    Raises Refused when two use cases give one variable two values: the marts hold one of them only.
+    """
+    values: dict[str, float] = {}
+    for name, use_case in loop.use_cases().items():
+        for parameter, threshold in use_case.outcome.parameters.items():
+            if values.setdefault(parameter, threshold.value) != threshold.value:
+                raise Refused(
+                    f"models/{name}/use_case.yaml: outcome.parameters.{parameter} is {threshold.value}, but"
+                    f" another use case says {values[parameter]}; give the parameter a name of its own."
+                )
+    return values
+
+
+def plan_build(loop: Loop, as_ofs: list[datetime]) -> dict:
+    """What to build for these as_ofs: the warehouse stands at the highest as_of ever asked of it.
+
+    Earlier ones are read out of its time columns, so the order of a backfill does not matter. Returns
+    {"as_ofs": [text], "variables": {"as_of": text, …}} and records that the build runs.
+    """
+    with loop.warehouse.engine("engine").begin() as connection:
+        latest = steps.latest_done(connection, "warehouse")
+        for as_of in as_ofs:
+            steps.start(connection, "warehouse", EVERY_USE_CASE, as_of)
+    highest = max([*as_ofs, latest] if latest else as_ofs)
+    return {
+        "as_ofs": [moment.text(as_of) for as_of in as_ofs],
+        "variables": {"as_of": moment.text(highest), **variables(loop)},
+    }
+
+
+def record_build(loop: Loop, plan: dict) -> dict:
+    """Record that the warehouse was built as planned, for every as_of of the plan."""
+    summary = {"stands_at": plan["variables"]["as_of"]}
+    with loop.warehouse.engine("engine").begin() as connection:
+        for as_of in plan["as_ofs"]:
+            steps.finish(connection, "warehouse", EVERY_USE_CASE, moment.parse(as_of), summary)
+    return summary | {"as_ofs": plan["as_ofs"]}
+
+
+def build(loop: Loop, as_of: datetime) -> dict:
+    """Build the warehouse for one as_of in this process (the DAG runs the same models as tasks)."""
+    with recorded(loop, "warehouse", as_of, alone=ALONE) as summary:
+        plan = plan_build(loop, [as_of])
+        transform.build(loop.warehouse, loop.settings, plan["variables"])
+        summary.update(stands_at=plan["variables"]["as_of"])
+    return summary
