@@ -31,7 +31,8 @@ $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 	else
 		$$python -m venv $(VENV) || { echo "no venv for $$python: install python3-venv" >&2; exit 1; }
 		echo "Installing the pinned packages (about two minutes) …"
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		# The lock is complete: with --no-deps pip checks hashes and leaves the resolving alone.
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
 			-r requirements.txt -r requirements-dev.txt
 	fi
 	# The engine itself is run from the checkout; the pinned setuptools links it.
