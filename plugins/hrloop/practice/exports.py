@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from hrloop.practice.company import BAD_BATCH_MONTH, Company, seconds
+from hrloop.practice.company import BAD_BATCH_MONTH, Company, dates, seconds, texts
 from hrloop.practice.people import respell
 from hrloop.practice.taxonomy import JOB_FAMILIES, JOB_FAMILY_SYNONYMS
 from hrloop.practice.workforce import RECORD
@@ -124,34 +124,35 @@ def dirty(
     table: str, frame: pd.DataFrame, groups: pd.DataFrame, rng: np.random.Generator
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """The rows as a real system would send them, and the count of each kind of dirt put in."""
-    frame = frame.reset_index(drop=True)
     counts: dict[str, int] = {}
+    flawed = {*WRONG_VALUES.get(table, {}), *BLANK_FIELDS.get(table, ())}
+    columns = {name: frame[name].to_numpy(dtype=object).copy() for name in flawed}
+    rows = len(frame)
     if "job_family" in frame:
-        known = frame["job_family"]
-        frame["job_family"] = respell(known, JOB_FAMILIES, JOB_FAMILY_SYNONYMS, rng, share=0.2)
-        counts["job_family spelt otherwise"] = int((frame["job_family"] != known).sum())
-    touched = np.zeros(len(frame), dtype=bool)  # one flaw a row, so that flaws never add up in a group
+        spelt = respell(frame["job_family"], JOB_FAMILIES, JOB_FAMILY_SYNONYMS, rng, share=0.2)
+        counts["job_family spelt otherwise"] = int((spelt.array != frame["job_family"].array).sum())
+        columns["job_family"] = spelt.to_numpy(dtype=object)
+    touched = np.zeros(rows, dtype=bool)  # one flaw a row, so that flaws never add up in a group
     for column, value in WRONG_VALUES.get(table, {}).items():
-        hit = np.flatnonzero((rng.random(len(frame)) < WRONG_SHARE) & ~touched)
-        frame.loc[hit, column] = value
+        hit = np.flatnonzero((rng.random(rows) < WRONG_SHARE) & ~touched)
+        columns[column][hit] = value
         touched[hit] = True
         counts[f"{column} {value}"] = len(hit)
-    keys = [groups[name].reset_index(drop=True) for name in GROUPS.get(table, ())]
-    whole = pd.Series(np.zeros(len(frame), dtype=np.int64))
+    keys = [np.zeros(rows, dtype=np.int64)]
+    keys += [pd.factorize(groups[name])[0] for name in GROUPS.get(table, ())]
     for column in BLANK_FIELDS.get(table, ()):
-        wanted = np.flatnonzero((rng.random(len(frame)) < BLANK_SHARE) & ~touched)
-        for key in [whole, *keys]:
-            room = np.floor(BLANK_CAP * key.groupby(key).transform("size")).iloc[wanted]
-            place = key.iloc[wanted].groupby(key.iloc[wanted]).cumcount()
-            wanted = wanted[(place < room).to_numpy()]
-        kinds = np.array(BLANKS, dtype=object)[rng.integers(0, len(BLANKS), size=len(wanted))]
-        frame.loc[wanted, column] = pd.array(kinds, dtype="str")
+        wanted = np.flatnonzero((rng.random(rows) < BLANK_SHARE) & ~touched)
+        for key in keys:
+            room = np.floor(BLANK_CAP * np.bincount(key))[key[wanted]]
+            wanted = wanted[pd.Series(key[wanted]).groupby(key[wanted]).cumcount().to_numpy() < room]
+        columns[column][wanted] = np.array(BLANKS, dtype=object)[rng.integers(0, len(BLANKS), len(wanted))]
         touched[wanted] = True
         counts[f"{column} blank"] = len(wanted)
-    again = np.flatnonzero((rng.random(len(frame)) < REPEATED_SHARE) & ~touched)
-    order = np.sort(np.concatenate([np.arange(len(frame)), again]))
+    again = np.flatnonzero((rng.random(rows) < REPEATED_SHARE) & ~touched)
+    order = np.sort(np.concatenate([np.arange(rows), again]))
     counts["line repeated"] = len(again)
-    return frame.iloc[order].reset_index(drop=True), counts
+    written = {name: pd.Series(values, dtype=frame[name].dtype) for name, values in columns.items()}
+    return frame.reset_index(drop=True).assign(**written).iloc[order].reset_index(drop=True), counts
 
 
 def _bad_batch(company: Company, index: int, frame: pd.DataFrame, rng) -> tuple:
@@ -176,20 +177,23 @@ def as_text(frame: pd.DataFrame) -> pd.DataFrame:
     columns = {}
     for name, values in frame.items():
         if values.dtype.kind == "M":
-            unit = "D" if name in DATES else "s"
-            written = np.datetime_as_string(values.to_numpy().astype(f"M8[{unit}]"), unit=unit)
-            written = pd.Series(written if unit == "D" else np.char.add(written, "Z"), dtype="str")
-            columns[name] = written.mask(values.isna().to_numpy())
+            columns[name] = texts(_iso(values, name in DATES))
         elif values.dtype.kind == "f":
             numbers = pc.cast(pa.array(values.to_numpy(), from_pandas=True), pa.string())
-            columns[name] = pd.Series(
-                pc.replace_substring_regex(numbers, r"\.0$", "").to_pandas(), dtype="str"
-            )
+            columns[name] = texts(pc.replace_substring_regex(numbers, r"\.0$", ""))
         elif values.dtype.kind == "b":
             columns[name] = pd.Series(np.where(values, "true", "false"), dtype="str")
         else:
             columns[name] = values.astype("str").reset_index(drop=True)
     return pd.DataFrame(columns)
+
+
+def _iso(values: pd.Series, day_only: bool) -> pa.Array:
+    """Dates as 2026-10-01, times as 2026-10-01T06:00:00Z; missing stays missing."""
+    if day_only:
+        return pc.cast(pa.array(dates(values)), pa.string())
+    written = pc.cast(pa.array(seconds(values)), pa.string())  # with a blank between day and time
+    return pc.binary_join_element_wise(pc.binary_replace_slice(written, 10, 11, "T"), "Z", "")
 
 
 def encode(frame: pd.DataFrame, ending: str) -> bytes:

@@ -34,7 +34,7 @@ def choose(
     declines = rng.random(count) < NO_SHOW_SHARE
     loses_interest = rng.random(count) < 0.03
     screening = _screening(pending, rng.normal(size=count))
-    impression = 0.55 * pending["talent"] + 0.35 * pending["performance"] + 0.5 * rng.normal(size=count)
+    impression = 0.35 * pending["talent"] + 0.15 * pending["performance"] + 0.75 * rng.normal(size=count)
 
     group = pending["requisition_id"]
     size = group.groupby(group).transform("size").to_numpy()
@@ -172,7 +172,13 @@ def feedback(company: Company, index: int, pending: pd.DataFrame, choice: pd.Dat
     advanced = choice["advanced"].to_numpy()
     seen = rng.random(count) < 0.8
     parts = []
-    for kind, share in (("view", 1.0), ("click", 0.4), ("dismiss", 0.35), ("shortlist", 0.7), ("rating", 0.5)):
+    for kind, share in (
+        ("view", 1.0),
+        ("click", 0.4),
+        ("dismiss", 0.35),
+        ("shortlist", 0.7),
+        ("rating", 0.5),
+    ):
         wanted = seen & (rng.random(count) < share)
         wanted &= ~advanced if kind == "dismiss" else advanced | (kind in ("view", "click"))
         rows = np.flatnonzero(wanted)
@@ -205,7 +211,7 @@ def _screening(pending: pd.DataFrame, chance: np.ndarray) -> np.ndarray:
         + 0.30 * (years.clip(max=20) - 7) / 5
         + 0.12 * education
         + 0.25 * pending["source_channel"].eq("referral").to_numpy()
-        + 0.25 * pending["performance"].to_numpy()
+        + 0.10 * pending["performance"].to_numpy()
         - BIAS_GENDER * pending["gender"].eq("female").to_numpy()
         - BIAS_FIELD * proxy
         + 0.5 * chance

@@ -15,11 +15,12 @@ Performance is built so that it has to be learned rather than looked up:
 Gender and education field have no effect on the truth.
 """
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-
 from scipy.special import ndtr
 
 from hrloop.practice.company import (
@@ -28,9 +29,9 @@ from hrloop.practice.company import (
     LOCATIONS,
     Company,
     identifiers,
+    job_title,
     later,
     leader_ids,
-    job_title,
     pick,
     position,
     seconds,
@@ -63,7 +64,7 @@ CHANNEL_EFFECT_LATER = np.array([0.0, 0.0, 0.0, -0.60, 0.60])  # and after it
 REVERSAL_MONTH = 18
 MILESTONES = (3, 6, 12, 24)
 GOOD_RATING = 3.5
-RATING_BASE, RATING_SLOPE, RATING_NOISE = 3.27, 0.50, 0.28
+RATING_BASE, RATING_SLOPE, RATING_NOISE = 3.30, 0.45, 0.30
 LEAVING_HORIZON = 480.0  # months; nobody's stay is drawn longer
 
 FIRST_NAMES = {
@@ -130,8 +131,8 @@ def applicants(
 ) -> pd.DataFrame:
     """The month's applications, with what the exports show and the traits they do not.
 
-    ``opened`` and ``required`` come from :func:`requisitions`; ``known`` holds people turned down before, of
-    whom some apply again, as the persons they are, with the skills they name today; None where there are none yet.
+    ``opened`` and ``required`` come from :func:`requisitions`; ``known`` holds people turned down before
+    (None before there are any), of whom some apply again: the same persons, with the skills they name today.
     """
     rng = company.rng(index, "applicants")
     count = company.applications_per_month + int(rng.integers(0, company.applications_per_month // 20 + 1))
@@ -156,7 +157,7 @@ def applicants(
     opens = seconds(job["opened_at"])
     closes = company.opening(index + 1) - np.timedelta64(3_600, "s")
     applied = opens + (rng.beta(1.2, 1.8, size=count) * (closes - opens).astype(np.int64)).astype("m8[s]")
-    assessment = 0.75 * people["talent"].to_numpy() + 0.66 * rng.normal(size=count)
+    assessment = 0.82 * people["talent"].to_numpy() + 0.57 * rng.normal(size=count)
     score = np.clip(np.round(62 + 13 * assessment), 0, 100)
     channel = rng.choice(len(CHANNELS), p=CHANNEL_SHARES, size=count)
     score[rng.random(count) < np.where(channel == CHANNELS.index("agency"), 0.2, 0.08)] = np.nan
@@ -252,7 +253,7 @@ def _performance(a: pd.DataFrame) -> np.ndarray:
     experience = np.select([analytical, customer], [growing, peaked], fading)
     schooling = np.select([analytical, customer], [0.16 * education, -0.08 * education], 0.0)
     return (
-        -0.42
+        0.08
         + 0.95 * experience
         + schooling
         + np.where(foreign, np.where(abroad, 0.55, -0.45), 0.0)
@@ -345,7 +346,7 @@ def _skill_lists(owned: np.ndarray, rng, unmapped: float) -> pd.Series:
 
     ``unmapped`` is the share of rows in which one skill stands in a way that no taxonomy knows.
     """
-    rows, columns = np.nonzero(owned)
+    _, columns = np.nonzero(owned)
     offsets = np.concatenate([[0], np.cumsum(owned.sum(axis=1))])
     words = respell(pick(SKILLS, columns), SKILLS, SKILL_SYNONYMS, rng, share=0.25)
     odd = np.flatnonzero(rng.random(len(owned)) < unmapped)
@@ -357,14 +358,23 @@ def _skill_lists(owned: np.ndarray, rng, unmapped: float) -> pd.Series:
 
 def respell(values: pd.Series, canonical, synonyms: dict[str, str], rng, share: float) -> pd.Series:
     """Write a share of canonical names as one of their synonyms, or in capitals."""
-    spellings = [[s for s, name in synonyms.items() if name == wanted] for wanted in canonical]
-    spellings = [[form for s in group for form in (s, s.title(), s.upper())] for group in spellings]
-    starts = np.concatenate([[0], np.cumsum([len(group) for group in spellings])])
+    forms, starts = _spellings(tuple(canonical), tuple(synonyms.items()))
     codes = position(canonical, values)
     lengths = np.diff(starts)[codes]
     other = starts[codes] + (rng.random(len(values)) * lengths).astype(np.int64)
     chosen = np.where(rng.random(len(values)) < share, other, starts[codes])
-    return pick([form for group in spellings for form in group], chosen)
+    return pick(forms, chosen)
+
+
+@cache
+def _spellings(canonical: tuple, synonyms: tuple) -> tuple[list[str], np.ndarray]:
+    """All written forms, each canonical name's together and the plain one first, and where each starts."""
+    groups = [[synonym for synonym, name in synonyms if name == wanted] for wanted in canonical]
+    forms = [
+        [form for synonym in group for form in (synonym, synonym.title(), synonym.upper())]
+        for group in groups
+    ]
+    return [form for group in forms for form in group], np.cumsum([0, *map(len, forms)])
 
 
 def _letters(drive: np.ndarray, rng) -> pd.Series:

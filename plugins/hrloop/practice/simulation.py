@@ -130,8 +130,8 @@ def live(
     """One month of the company: (rows that become known in it by table, truth of its applicants, new state).
 
     ``state`` is what the call for the month before returned, empty for the first month: ``pending``
-    applications, open ``requisitions``, ``known`` people turned down, ``staff``, and per table ``later.<table>``
-    rows that are not known yet.
+    applications, open ``requisitions``, ``known`` people turned down, ``staff``, and per table
+    ``later.<system>.<table>`` the rows that are not known yet.
     """
     rows: dict[str, list[pd.DataFrame]] = {table: [] for table in COLUMNS}
     if index == 0:
@@ -199,7 +199,7 @@ def _late_assessments(company: Company, index: int, pending: pd.DataFrame) -> pd
     rng = company.rng(index, "applicants", 1)
     late = pending["assessment_score"].isna().to_numpy() & (rng.random(len(pending)) < LATE_ASSESSMENT_SHARE)
     rows = pending.loc[late].reset_index(drop=True)
-    score = np.clip(np.round(62 + 13 * (0.75 * rows["talent"] + 0.66 * rng.normal(size=len(rows)))), 0, 100)
+    score = np.clip(np.round(62 + 13 * (0.82 * rows["talent"] + 0.57 * rng.normal(size=len(rows)))), 0, 100)
     at = later(np.full(len(rows), company.opening(index)), rng, 5, 27)
     return rows.assign(assessment_score=score, updated_at=at)
 

@@ -9,17 +9,35 @@ FAMILY_SKILLS: dict[str, tuple[str, ...]] = {
     "engineering": ("python", "java", "javascript", "kubernetes", "git", "system design", "testing"),
     "data": ("sql", "python", "statistics", "machine learning", "data visualisation", "etl", "r"),
     "sales": ("negotiation", "crm", "prospecting", "account management", "presentation", "forecasting"),
-    "customer support": ("customer service", "ticketing", "conflict resolution", "crm", "troubleshooting",
-                         "written communication"),
+    "customer support": (
+        "customer service",
+        "ticketing",
+        "conflict resolution",
+        "crm",
+        "troubleshooting",
+        "written communication",
+    ),
     "finance": ("accounting", "excel", "financial modelling", "controlling", "sap", "auditing", "tax"),
     "operations": ("logistics", "procurement", "lean", "sap", "inventory management", "project management"),
-    "marketing": ("seo", "content writing", "social media", "market research", "copywriting", "web analytics"),
+    "marketing": (
+        "seo",
+        "content writing",
+        "social media",
+        "market research",
+        "copywriting",
+        "web analytics",
+    ),
     "human resources": ("recruiting", "employment law", "payroll", "training design", "mediation", "excel"),
 }
 """The skills that each job family asks for."""
 
 GENERAL_SKILLS: tuple[str, ...] = (
-    "english", "german", "teamwork", "leadership", "time management", "powerpoint",
+    "english",
+    "german",
+    "teamwork",
+    "leadership",
+    "time management",
+    "powerpoint",
 )
 """Skills that anybody may name, whatever the job."""
 

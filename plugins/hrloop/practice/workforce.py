@@ -167,9 +167,9 @@ def terminations(company: Company, index: int, staff: pd.DataFrame) -> pd.DataFr
         }
     )
     corrected = rows.loc[rng.random(len(rows)) < CORRECTED_TERMINATION_SHARE]
-    wrong = corrected["kind"].map(
-        {"voluntary": "involuntary", "involuntary": "voluntary"}
-    ).fillna("voluntary")
+    wrong = (
+        corrected["kind"].map({"voluntary": "involuntary", "involuntary": "voluntary"}).fillna("voluntary")
+    )
     rows.loc[corrected.index, "kind"] = wrong
     return pd.concat(
         [rows, corrected.assign(updated_at=later(corrected["updated_at"], rng, 15, 50))], ignore_index=True
@@ -196,9 +196,7 @@ def change(company: Company, index: int, staff: pd.DataFrame) -> tuple[pd.DataFr
         job_level=level,
         job_title=staff["job_title"].mask(promoted, job_title(staff["job_family"], level)),
         location=location,
-        manager_id=staff["manager_id"].mask(
-            moved, leader_ids(staff["department"], location, company, rng)
-        ),
+        manager_id=staff["manager_id"].mask(moved, leader_ids(staff["department"], location, company, rng)),
         monthly_salary=np.round(staff["monthly_salary"].to_numpy() * factor, -1),
         updated_at=np.where(changed, later(day, rng, 0.3, 12), seconds(staff["updated_at"])),
     )
@@ -315,7 +313,9 @@ def _salary(family: pd.Series, level: np.ndarray, rng) -> np.ndarray:
 
 
 def _reasons(kind: pd.Series, rng) -> pd.Series:
-    other = pick(["better offer", "relocation", "family", "career change"], rng.integers(0, 4, size=len(kind)))
+    other = pick(
+        ["better offer", "relocation", "family", "career change"], rng.integers(0, 4, size=len(kind))
+    )
     named = kind.map(
         {"involuntary": "performance", "layoff": "restructuring", "retirement": "age",
          "end_of_contract": "contract ended"}
