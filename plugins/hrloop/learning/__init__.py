@@ -1,0 +1,20 @@
+"""Learners: frames in, fitted objects out. No database, no registry, no clock.
+
+``fit`` learns, ``Fitted`` scores, explains and is kept; ``leaks.check`` refuses features from the future;
+``propensity`` weighs labels that exist only for those selected; ``calibration`` turns scores into
+probabilities that may be believed.
+"""
+
+from hrloop.learning.errors import InsufficientLabels, LeakError, LearningError, MissingColumn, OneClassOnly
+from hrloop.learning.fitted import Fitted
+from hrloop.learning.training import fit
+
+__all__ = [
+    "Fitted",
+    "InsufficientLabels",
+    "LeakError",
+    "LearningError",
+    "MissingColumn",
+    "OneClassOnly",
+    "fit",
+]

@@ -1,0 +1,159 @@
+"""From a frame of features to the matrix a learner reads, and what in it the learner has never seen.
+
+Categories and ranges are taken from the rows learnt from and kept: a category unseen there is missing to
+the model and an edge case to the router.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hrloop.learning.errors import LearningError, MissingColumn
+
+NUMBER, CATEGORY, BOOLEAN = "number", "category", "boolean"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One feature: its categories in the order of their codes, or the range (low, high) of its values."""
+
+    name: str
+    type: str
+    monotone: int = 0
+    categories: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    seen_missing: bool = True
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The columns of the matrix, in order."""
+
+    columns: tuple[Column, ...]
+
+    @property
+    def names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    @property
+    def feature_types(self) -> list[str]:
+        """XGBoost's name of each type: ``c`` for a category, ``q`` for a quantity."""
+        return ["c" if column.type == CATEGORY else "q" for column in self.columns]
+
+    def matrix(self, frame: pd.DataFrame) -> np.ndarray:
+        """The features as (n, columns) float32; a category by its code, anything missing or unseen NaN.
+
+        Raises MissingColumn, and LearningError for a number that is none.
+        """
+        require(frame, self.names, "the frame to be scored")
+        matrix = np.empty((len(frame), len(self.columns)), dtype=np.float32)
+        for index, column in enumerate(self.columns):
+            matrix[:, index] = self._values(frame[column.name], column)
+        return matrix
+
+    def edge_cases(self, frame: pd.DataFrame) -> list[list[str]]:
+        """Per row of the frame, in words, each way in which it lies outside of the rows learnt from."""
+        require(frame, self.names, "the frame to be scored")
+        reasons: list[list[str]] = [[] for _ in range(len(frame))]
+        for column in self.columns:
+            series = frame[column.name]
+            missing = series.isna().to_numpy()
+            if not column.seen_missing:
+                for row in np.flatnonzero(missing):
+                    reasons[row].append(f"{column.name} is missing, and never was in training")
+            if column.type == CATEGORY:
+                unseen = np.isnan(self._values(series, column)) & ~missing
+                for row in np.flatnonzero(unseen):
+                    reasons[row].append(f"{column.name} '{series.iloc[row]}' was not seen in training")
+            elif column.low is not None:
+                values = _numbers(series, column.name)
+                with np.errstate(invalid="ignore"):
+                    outside = (values < column.low) | (values > column.high)
+                for row in np.flatnonzero(outside):
+                    reasons[row].append(
+                        f"{column.name} {values[row]:g} is outside of {column.low:g} to {column.high:g}, "
+                        "the range seen in training"
+                    )
+        return reasons
+
+    def as_dict(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": c.name,
+                "type": c.type,
+                "monotone": c.monotone,
+                "categories": list(c.categories),
+                "low": c.low,
+                "high": c.high,
+                "seen_missing": c.seen_missing,
+            }
+            for c in self.columns
+        ]
+
+    @staticmethod
+    def _values(series: pd.Series, column: Column) -> np.ndarray:
+        if column.type != CATEGORY:
+            return _numbers(series, column.name)
+        codes = pd.Categorical(series, categories=pd.Index(column.categories, dtype=series.dtype)).codes
+        return np.where(codes < 0, np.float32(np.nan), codes.astype(np.float32))
+
+
+def from_dict(columns: list[dict[str, Any]]) -> Encoder:
+    """The encoder that ``as_dict`` wrote."""
+    return Encoder(tuple(Column(**{**c, "categories": tuple(c["categories"])}) for c in columns))
+
+
+def fit_encoder(features: Any, frame: pd.DataFrame, range_tail: float) -> Encoder:
+    """Categories, ranges and missingness of the features in the rows learnt from.
+
+    ``features``: objects with name, type and monotone, as a use case declares them. ``range_tail``: share
+    of the values left out beyond each end of a range. Raises MissingColumn, and LearningError when a
+    column does not hold what its type says.
+    """
+    require(frame, [feature.name for feature in features], "the training frame")
+    return Encoder(tuple(_column(feature, frame[feature.name], range_tail) for feature in features))
+
+
+def require(frame: pd.DataFrame, columns: list[str], where: str) -> None:
+    """Raises MissingColumn naming every column that the frame lacks."""
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise MissingColumn(missing, where)
+
+
+def _column(feature: Any, series: pd.Series, tail: float) -> Column:
+    monotone = {"increasing": 1, "decreasing": -1, None: 0}[feature.monotone]
+    present = series.dropna()
+    seen_missing = len(present) < len(series)
+    if feature.type == CATEGORY:
+        values = present.unique()
+        strange = [value for value in values if not isinstance(value, str)]
+        if strange:
+            raise LearningError(
+                f"feature {feature.name} is declared a category but holds {strange[0]!r} "
+                f"({type(strange[0]).__name__}); cast it to text in the feature table, or declare it a number"
+            )
+        return Column(feature.name, feature.type, categories=tuple(sorted(values)), seen_missing=seen_missing)
+    values = np.sort(_numbers(present, feature.name))
+    if len(values) == 0:
+        return Column(feature.name, feature.type, monotone, seen_missing=seen_missing)
+    # the ends are values that were seen, so that at few rows they are the smallest and the largest
+    cut = int(tail * len(values))
+    low, high = float(values[cut]), float(values[-1 - cut])
+    return Column(feature.name, feature.type, monotone, low=low, high=high, seen_missing=seen_missing)
+
+
+def _numbers(series: pd.Series, name: str) -> np.ndarray:
+    try:
+        values = series.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise LearningError(
+            f"feature {name} is declared a number but cannot be read as one ({error}); "
+            "cast it in the feature table, or declare it a category"
+        ) from error
+    if np.isinf(values).any():
+        raise LearningError(f"feature {name} is infinite in {int(np.isinf(values).sum())} rows; make it null")
+    return values

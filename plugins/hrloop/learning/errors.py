@@ -1,0 +1,54 @@
+"""What learning refuses, and how it says so."""
+
+
+class LearningError(ValueError):
+    """A frame that nothing sound can be learnt from. The message says what to do."""
+
+
+class MissingColumn(LearningError):
+    """A column that is not in the frame."""
+
+    def __init__(self, columns: list[str], where: str):
+        self.columns = columns
+        super().__init__(
+            f"{where} has no column {', '.join(columns)}: build it in the feature table, "
+            "or take it out of features in the use case"
+        )
+
+
+class InsufficientLabels(LearningError):
+    """Too few observed labels. ``counts`` holds the number of decisions by label status."""
+
+    def __init__(self, counts: dict[str, int], needed: int):
+        self.counts, self.needed = counts, needed
+        told = ", ".join(f"{status} {number}" for status, number in sorted(counts.items())) or "none at all"
+        super().__init__(
+            f"{counts.get('observed', 0)} observed labels, and learning needs {needed} "
+            f"(labels of selected cases by status: {told}); wait for more milestones to mature, "
+            "or collect the missing ones"
+        )
+
+
+class OneClassOnly(LearningError):
+    """Labels that are all the same."""
+
+    def __init__(self, value: float, number: int):
+        super().__init__(
+            f"all {number} observed labels are {value:g}: there is nothing to tell apart; "
+            "check the definition of the outcome in the use case"
+        )
+
+
+class LeakError(LearningError):
+    """Features that look as if they were known only after the decision. ``findings``: feature to why."""
+
+    def __init__(self, findings: dict[str, str]):
+        self.findings = findings
+        super().__init__(
+            "\n".join(
+                [
+                    "refused: these features look as if they were known only after the decision",
+                    *(f"  {feature}: {why}" for feature, why in findings.items()),
+                ]
+            )
+        )
