@@ -42,7 +42,7 @@ $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 	touch $@
 
 demo: setup  ## run the whole loop on practice exports and print a summary
-	@$(BIN)/hrloop demo
+	@$(BIN)/python -m demo
 
 test: setup lint  ## run all tests, on real components
 	@$(BIN)/pytest

@@ -1,3 +1,25 @@
-"""The `hrloop` command."""
-import typer
-app = typer.Typer()
+"""The ``hrloop`` command: what a person does with the loop besides looking at Airflow and MLflow."""
+
+import sys
+
+from hrloop.cli import operate, people, practice, quarantine, release
+from hrloop.cli.app import app
+
+__all__ = ["app", "main"]
+
+app.add_typer(practice.app, name="practice")
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(people.app, name="review")
+operate.register(app)
+release.register(app)
+
+
+def main() -> None:
+    """Run the command. A refusal is told in its own words, without a traceback, and exits with 1."""
+    try:
+        app()
+    except (ValueError, RuntimeError, FileNotFoundError) as error:
+        if "--debug" in sys.argv:
+            raise
+        print(f"hrloop: {error}", file=sys.stderr)
+        sys.exit(1)

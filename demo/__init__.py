@@ -1,0 +1,1 @@
+"""The whole loop on the practice company, through real DAG runs: ``make demo``."""

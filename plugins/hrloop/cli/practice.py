@@ -1,0 +1,38 @@
+"""The practice company: its past, and its next month under the loop's decisions."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from hrloop import practice
+from hrloop.cli.app import loop
+
+app = typer.Typer(
+    no_args_is_help=True, help="A company to practise on: writes the exports of an ATS and HRIS."
+)
+console = Console()
+
+
+@app.command()
+def history(
+    months: Annotated[int, typer.Option(min=1, help="Months to write.")] = 36,
+    applications: Annotated[int, typer.Option(min=1, help="Applications a month.")] = 1500,
+    seed: Annotated[int, typer.Option(help="The same seed, the same files.")] = 7,
+) -> None:
+    """Write the exports of the past into the landing folder."""
+    report = practice.history(loop().settings, months, seed, applications)
+    console.print(report)
+
+
+@app.command()
+def answer(month: Annotated[str, typer.Argument(help="Month that was decided on, such as 2026-07.")]) -> None:
+    """Live through the month after it, under the loop's recorded decisions, and export it."""
+    current = loop()
+    # Practice is for every use case whose cases are applications; there is one decision a case.
+    decided = current.warehouse.read(
+        "engine",
+        "select case_key as application_id, recommended_action, rank, exploration from loop.decisions"
+        " order by case_key",
+    ).to_pandas()
+    console.print(practice.answer(current.settings, month, decided))
