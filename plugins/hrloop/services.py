@@ -101,8 +101,7 @@ def start(settings: Settings, *services: Service, report: Report = print) -> lis
             for service in services:
                 _await(settings, service, report)
         except BaseException:
-            for name in reversed(begun):
-                _end(settings, name)
+            _end(settings, *begun)
             raise
     return begun
 
@@ -111,12 +110,13 @@ def stop(settings: Settings, *names: str) -> list[str]:
     """Stop these services, or all that were started, children included; return the names of the stopped.
 
     Each gets SIGTERM and time to end in good order, what is left of it then SIGTERM, and SIGKILL last.
+    Airflow goes before MLflow, which its tasks use.
     """
     with _locked(settings):
-        known = [record.stem for record in _folder(settings).glob("*.pid")]
+        known = sorted(record.stem for record in _folder(settings).glob("*.pid"))
         chosen = [name for name in known if not names or name in names]
-        # Those that use another service end before it.
-        return [name for name in sorted(chosen, key=_stop_order) if _end(settings, name)]
+        users = [name for name in chosen if name in AIRFLOW]
+        return _end(settings, *users) + _end(settings, *(name for name in chosen if name not in users))
 
 
 def status(settings: Settings) -> list[Status]:
@@ -130,11 +130,6 @@ def status(settings: Settings) -> list[Status]:
                 Status(path.stem, record["pid"], state, datetime.fromtimestamp(record["started"], UTC))
             )
     return found
-
-
-def _stop_order(name: str) -> int:
-    order = [*reversed(AIRFLOW), "mlflow"]
-    return order.index(name) if name in order else -1
 
 
 def _spawn(settings: Settings, service: Service) -> None:
@@ -176,30 +171,34 @@ def _await(settings: Settings, service: Service, report: Report) -> None:
         time.sleep(0.2)
 
 
-def _end(settings: Settings, name: str) -> bool:
-    """Stop a service and its family. True when there was anything to stop."""
-    record = _record(settings, name)
-    if record is None:
-        return False
-    leader = record["pid"]
-    family = _family(record)
-    if _running(settings, name):
-        _signal(leader, record["identity"], signal.SIGTERM)  # the leader first: it ends its children
-        _wait_for(family, GRACE)
-    family |= _family(record)
+def _end(settings: Settings, *names: str) -> list[str]:
+    """Stop services and their families together; return the names of those of which anything still ran."""
+    records = {name: record for name in names if (record := _record(settings, name))}
+    families = {name: _family(record) for name, record in records.items()}
+    for record in records.values():  # the leaders first: they end their children in good order
+        _signal(record["pid"], record["identity"], signal.SIGTERM)
+    _wait_for(_merged(families), GRACE)
+    for name, record in records.items():
+        families[name] |= _family(record)  # what was born while we waited
+    left = _merged(families)
     for number, patience in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 10.0)):
-        for pid, identity in family.items():
+        for pid, identity in left.items():
             _signal(pid, identity, number)
-        if _wait_for(family, patience):
+        if _wait_for(left, patience):
             break
     else:
-        left = [pid for pid, identity in family.items() if _identity(pid) == identity]
-        raise ServiceError(f"{name} left processes that do not end: {left}; look at them with ps")
-    process = _children.pop(leader, None)
-    if process:
-        process.wait()
-    _pid_file(settings, name).unlink()
-    return bool(family)
+        stuck = sorted(pid for pid, identity in left.items() if _identity(pid) == identity)
+        raise ServiceError(f"processes of {', '.join(records)} do not end: {stuck}; look at them with ps")
+    for name, record in records.items():
+        process = _children.pop(record["pid"], None)
+        if process:
+            process.wait()
+        _pid_file(settings, name).unlink()
+    return [name for name, family in families.items() if family]
+
+
+def _merged(families: Mapping[str, Mapping[int, str]]) -> dict[int, str]:
+    return {pid: identity for family in families.values() for pid, identity in family.items()}
 
 
 def _signal(pid: int, identity: str, number: int) -> None:
@@ -436,6 +435,9 @@ def mlflow_service(
             "[mlflow]\ndefault_permission = READ\n"
             f"database_uri = {database.replace('%', '%%')}\n"  # configparser interpolates %
             "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+            # Otherwise each request costs a PBKDF2 of 0.1 to 0.4 s. With one worker, a password changed
+            # through the server counts at once.
+            "auth_cache_ttl_seconds = 60\n"
         )
     number = number or port(settings, "mlflow")
     environment = _inherited() | {
@@ -485,6 +487,10 @@ def _make_mlflow_users(settings: Settings) -> None:
                 call("POST", "users/create", username=user, password=password).raise_for_status()
             elif not _knows(f"{base}/users/get?username={user}", user, password):
                 call("PATCH", "users/update-password", username=user, password=password).raise_for_status()
+        # Tags of a version, and through them an approval; no alias, no model, no run.
+        grant = {"resource_type": "registered_model_version", "resource_id": "*", "permission": "EDIT"}
+        where = f"{mlflow_url(settings)}/api/3.0/mlflow/users/permissions/grant"
+        session.post(where, json={"username": OWNER, **grant}, timeout=30).raise_for_status()
 
 
 def _knows(url: str, user: str, password: str) -> bool:
@@ -619,17 +625,3 @@ def access(settings: Settings) -> list[Access]:
         Access("Airflow", airflow_url(settings), "admin", settings.secret("airflow_admin")),
         *(Access("MLflow", mlflow_url(settings), u, mlflow_password(settings, u)) for u in users),
     ]
-
-
-def serve(settings: Settings, wh: Warehouse, name: str, host: str = LOCALHOST, number: int | None = None):
-    """Become this service, in the foreground, as a container wants it. Does not return.
-
-    Raises ValueError for a service that there is not.
-    """
-    if name == "mlflow":
-        service = mlflow_service(settings, wh, host, number)
-    elif name in AIRFLOW:
-        service = airflow_service(settings, wh, name, host)
-    else:
-        raise ValueError(f"there is no service {name!r}; services are mlflow, {', '.join(AIRFLOW)}")
-    os.execve(service.command[0], service.command, dict(service.environment))  # noqa: S606

@@ -1,0 +1,46 @@
+"""MLflow's registry and the ledger: propose, approve, promote, roll back, reconcile."""
+
+from hrloop.release.doors import (
+    Evidence,
+    ReleaseRefused,
+    approve,
+    keep,
+    promote,
+    propose,
+    reconcile,
+    reject,
+    rollback,
+    serving,
+)
+from hrloop.release.ledger import Release, Standing, read, standing
+from hrloop.release.registry import (
+    NoChampion,
+    Registry,
+    RegistryError,
+    UnreadableModel,
+    champion,
+    connect,
+)
+
+__all__ = [
+    "Evidence",
+    "NoChampion",
+    "Registry",
+    "RegistryError",
+    "Release",
+    "ReleaseRefused",
+    "Standing",
+    "UnreadableModel",
+    "approve",
+    "champion",
+    "connect",
+    "keep",
+    "promote",
+    "propose",
+    "read",
+    "reconcile",
+    "reject",
+    "rollback",
+    "serving",
+    "standing",
+]

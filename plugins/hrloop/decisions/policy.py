@@ -1,0 +1,106 @@
+"""The policy of a decision round: rank, advance, explore, route. Pure functions of arrays of n cases.
+
+Chance comes from keyed hashes (HMAC-SHA-256 under a secret of the installation): nobody can foresee or
+steer a draw, and the same case gets the same draw whenever it is computed.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Cases ranked in their groups: ``order`` sorts them by group and rank; rank is 1 for the highest."""
+
+    order: np.ndarray
+    start: np.ndarray  # per case: where its group begins in ``order``
+    rank: np.ndarray
+    size: np.ndarray  # per case: cases in its group
+
+
+@dataclass(frozen=True)
+class Explored:
+    """What is recommended: ``advance``, the cases that a draw turned over, and P(advance) per case."""
+
+    advance: np.ndarray
+    turned: np.ndarray
+    propensity: np.ndarray
+
+
+def draws(key: str, purpose: str, ids: Sequence[str]) -> np.ndarray:
+    """A uniform number in [0, 1) per id: the first 53 bits of HMAC-SHA-256(key, purpose:id)."""
+    secret = key.encode()
+    digests = (hmac.digest(secret, f"{purpose}:{one}".encode(), hashlib.sha256)[:8] for one in ids)
+    return np.fromiter((int.from_bytes(d, "big") >> 11 for d in digests), float, len(ids)) / 2.0**53
+
+
+def rank(group: np.ndarray, score: np.ndarray, tie: np.ndarray) -> Ranked:
+    """Ranks in each group by falling score; ``tie``, a number per case, parts equal scores."""
+    _, code = np.unique(group, return_inverse=True)
+    order = np.lexsort((tie, -score, code))
+    in_order = code[order]
+    first = np.flatnonzero(np.r_[True, in_order[1:] != in_order[:-1]]) if len(code) else np.empty(0, int)
+    size = np.diff(np.r_[first, len(code)])
+    start = first[code] if len(code) else np.empty(0, int)
+    place = np.empty(len(code), int)
+    place[order] = np.arange(len(code))
+    return Ranked(order, start, place - start + 1, size[code] if len(code) else np.empty(0, int))
+
+
+def places(size: np.ndarray, share: float) -> np.ndarray:
+    """How many of a group of this size advance: the share, rounded half up, and at least one."""
+    return np.maximum(1, np.floor(share * size + 0.5).astype(int))
+
+
+def pairs(size: np.ndarray, cut: np.ndarray, band: float) -> np.ndarray:
+    """How many pairs around the cut are randomised: ``band`` of the group, rounded up.
+
+    No more than there are cases on either side. The 1e-9 keeps 0.1 · 30 from being rounded up to 4.
+    """
+    return np.minimum(np.minimum(cut, size - cut), np.ceil(band * size - 1e-9).astype(int))
+
+
+def explore(ranked: Ranked, cut: np.ndarray, draw: np.ndarray, share: float, band: float) -> Explored:
+    """Advance the first ``cut`` of each group, but for pairs around the cut that a draw swaps.
+
+    The j-th case inside the cut (rank cut+1-j) and the j-th outside (rank cut+j) are a pair, for j up to
+    pairs(…). Each pair is swapped with probability ε = ``share``, decided by the draw of its inside case, so
+    that exactly ``cut`` cases advance. Hence P(advance) is, exactly:
+
+        1 - ε   inside the cut and in a pair        1   inside, in no pair
+        ε       outside the cut and in a pair       0   outside, in no pair
+    """
+    inside = ranked.rank <= cut
+    step = np.where(inside, cut - ranked.rank + 1, ranked.rank - cut)
+    paired = step <= pairs(ranked.size, cut, band)
+    # The partner of rank r is 2·cut + 1 - r, on the other side of the cut.
+    inner_rank = np.where(inside, ranked.rank, 2 * cut + 1 - ranked.rank)
+    inner = ranked.order[ranked.start + np.where(paired, inner_rank, 1) - 1]
+    turned = paired & (draw[inner] < share)
+    sure = inside.astype(float)
+    propensity = np.where(paired, np.where(inside, 1 - share, share), sure)
+    return Explored(inside ^ turned, turned, propensity)
+
+
+def confidence(probability: np.ndarray, advance: np.ndarray) -> np.ndarray:
+    """Calibrated probability that the recommended action is right."""
+    return np.where(advance, probability, 1 - probability)
+
+
+def route(
+    confidence: np.ndarray, below: float, draw: np.ndarray, audit_share: float, edges: Sequence[Sequence[str]]
+) -> list[list[str]]:
+    """Why a person looks at each case; no reason, and the decision goes its automatic way.
+
+    ``low_confidence`` below the threshold (equal to it is enough), ``audit`` for a random share,
+    ``edge: …`` for each way in which the case lies outside of what the model has seen.
+    """
+    unsure, audited = confidence < below, draw < audit_share
+    return [
+        ["low_confidence"] * bool(u) + ["audit"] * bool(a) + [f"edge: {edge}" for edge in case]
+        for u, a, case in zip(unsure, audited, edges, strict=True)
+    ]

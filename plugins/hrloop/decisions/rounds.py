@@ -1,0 +1,261 @@
+"""A decision round: every open case scored by the champion, ranked, routed, and recorded once.
+
+Order of rounds. A decision is an event: somebody was shown it. So a case is decided in the first round at
+which it is open, and later rounds find it decided. A round that is run late, after one for a later
+``as_of`` (a backfill), gives what it would have given in order wherever that is still possible, that is in
+every group of which no case has been decided later; the other groups are left out and reported, since
+their ranks would no longer be those that an earlier round would have made. It is scored by today's
+champion: one that was rolled back is never asked again, not even about the past.
+
+A round is one transaction and closed by it: run again, it changes nothing.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from sqlalchemy import text
+
+from hrloop import as_of as moments
+from hrloop import features
+from hrloop.decisions import policy
+from hrloop.learning import Fitted
+from hrloop.release import NoChampion, Registry, ledger, serving
+from hrloop.settings import Settings
+from hrloop.usecase import UseCase
+from hrloop.warehouse import Warehouse
+
+AUDIT_KEY = "audit_key"  # the secret behind every draw
+TOP = 3  # reasons shown for a decision
+TABLE = "loop.decisions"
+
+
+class DecisionError(RuntimeError):
+    """A round that cannot be decided: nothing of it is recorded."""
+
+
+@dataclass(frozen=True)
+class DecisionReport:
+    """What a round did. ``left_out`` counts the open cases of groups that a later round has touched."""
+
+    use_case: str
+    as_of: datetime
+    model_version: int | None = None
+    decided: int = 0
+    advanced: int = 0
+    explored: int = 0
+    routes: dict[str, int] = field(default_factory=dict)
+    review_reasons: dict[str, int] = field(default_factory=dict)
+    left_out: int = 0
+    remarks: tuple[str, ...] = ()
+
+    def as_json(self) -> dict:
+        """The report for the ledger of steps."""
+        return {**self.__dict__, "as_of": moments.text(self.as_of), "remarks": list(self.remarks)}
+
+
+def decide(
+    wh: Warehouse, settings: Settings, registry: Registry, use_case: UseCase, as_of: datetime
+) -> DecisionReport:
+    """Decide every case that is open and undecided at ``as_of``, with the champion by its alias.
+
+    Without a champion nothing is decided and people decide alone, as before; the report says so. Raises
+    UnreadableModel when the champion is not what was released, DecisionError when it gives no probability.
+    """
+    with ledger.locked(wh, use_case.name, door="decide"):
+        if _closed(wh, use_case, as_of):
+            return report(wh, use_case, as_of)
+        try:
+            version, fitted, moved = serving(wh, registry, use_case)
+        except NoChampion as reason:
+            return DecisionReport(use_case.name, as_of, remarks=(str(reason),))
+        frame = features.scoring_frame(wh, use_case, as_of)
+        rows, left_out = _in_order(wh, use_case, as_of, frame)
+        if len(rows):
+            table = table_of(use_case, fitted, version, rows, as_of, settings.secret(AUDIT_KEY))
+            wh.merge("engine", TABLE, table)
+        return report(wh, use_case, as_of, left_out=left_out, remarks=tuple(moved))
+
+
+def table_of(
+    use_case: UseCase, fitted: Fitted, version: int, frame: pd.DataFrame, as_of: datetime, key: str
+) -> pa.Table:
+    """The rows of ``loop.decisions`` for these open cases (case_key, subject_key, group_key, features).
+
+    Raises DecisionError when the model gives something that is no probability.
+    """
+    frame = frame.reset_index(drop=True)
+    score, probability = fitted.score(frame), fitted.probability(frame)
+    for name, values in (("score", score), ("probability", probability)):
+        bad = ~((values >= 0) & (values <= 1))  # NaN is bad, too
+        if bad.any():
+            raise DecisionError(
+                f"{use_case.name} version {version} gives {name} {values[bad][0]} for case"
+                f" {frame['case_key'][bad].iloc[0]}; nothing was decided, roll the version back"
+            )
+    ids = [decision_id(use_case.name, case) for case in frame["case_key"]]
+    rules, actions = use_case.routing, use_case.decision.actions
+    ranked = policy.rank(frame["group_key"].to_numpy(str), score, policy.draws(key, "tie", ids))
+    cut = policy.places(ranked.size, use_case.decision.advance_share.value)
+    chosen = policy.explore(
+        ranked,
+        cut,
+        policy.draws(key, "exploration", ids),
+        rules.exploration_share.value,
+        rules.exploration_band.value,
+    )
+    confidence = policy.confidence(probability, chosen.advance)
+    why = policy.route(
+        confidence,
+        rules.confidence_below.value,
+        policy.draws(key, "audit", ids),
+        rules.audit_share.value,
+        fitted.edge_cases(frame),
+    )
+    n, snapshots = len(frame), _snapshots(frame, use_case.feature_names)
+    return pa.table(
+        {
+            "decision_id": ids,
+            "use_case": [use_case.name] * n,
+            "case_key": frame["case_key"].astype(str).tolist(),
+            "subject_key": frame["subject_key"].astype(str).tolist(),
+            "group_key": frame["group_key"].astype(str).tolist(),
+            "as_of": pa.array([as_of] * n, pa.timestamp("us", "UTC")),
+            "model_version": pa.array([version] * n, pa.int32()),
+            "arm": ["champion"] * n,
+            "score": score,
+            "probability": probability,
+            "confidence": confidence,
+            "rank": pa.array(ranked.rank, pa.int32()),
+            "group_size": pa.array(ranked.size, pa.int32()),
+            "recommended_action": np.where(chosen.advance, actions.positive, actions.negative),
+            "route": ["review" if reasons else "automatic" for reasons in why],
+            "route_reasons": pa.array(why, pa.list_(pa.string())),
+            "exploration": chosen.turned,
+            "selection_propensity": chosen.propensity,
+            "reasons": pa.array(_explained(fitted, frame, np.array([bool(w) for w in why])), pa.string()),
+            "features": [json.dumps(snapshot) for snapshot in snapshots],
+        }
+    )
+
+
+def decision_id(use_case: str, case_key: str) -> str:
+    """One per case, whatever the round: 32 hex digits of SHA-256(use case|case)."""
+    return hashlib.sha256(f"{use_case}|{case_key}".encode()).hexdigest()[:32]
+
+
+def explain(wh: Warehouse, registry: Registry, decision_id: str, top: int = TOP) -> list[dict]:
+    """The features that moved a decision most: [{feature, value, contribution}], largest first.
+
+    Computed from the features that were stored and the version that decided; a contribution is in
+    log-odds. Raises DecisionError for a decision that there is not, UnreadableModel.
+    """
+    with wh.engine("engine").connect() as connection:
+        row = connection.execute(
+            text(f"select use_case, model_version, features from {TABLE} where decision_id = :id"),  # noqa: S608
+            {"id": decision_id},
+        ).one_or_none()
+    if row is None:
+        raise DecisionError(f"there is no decision {decision_id}; `hrloop review` lists those that wait")
+    fitted, _ = registry.load(row.use_case, row.model_version)
+    frame = pd.DataFrame([row.features])
+    return reasons(fitted, frame, top)[0]
+
+
+def reasons(fitted: Fitted, frame: pd.DataFrame, top: int = TOP) -> list[list[dict]]:
+    """Per case the features with the largest contributions to its log-odds, either way."""
+    names, contributions = fitted.feature_names, fitted.contributions(frame)
+    largest = np.argsort(-np.abs(contributions), axis=1, kind="stable")[:, :top]
+    snapshots = _snapshots(frame, names)
+    return [
+        [
+            {
+                "feature": names[j],
+                "value": snapshots[i][names[j]],
+                "contribution": round(float(contributions[i, j]), 6),
+            }
+            for j in largest[i]
+        ]
+        for i in range(len(frame))
+    ]
+
+
+def report(
+    wh: Warehouse, use_case: UseCase, as_of: datetime, left_out: int = 0, remarks: tuple[str, ...] = ()
+) -> DecisionReport:
+    """What the round of this as_of recorded, counted in the warehouse."""
+    counted = """
+        select route, model_version, count(*) as n,
+               count(*) filter (where recommended_action = :positive) as advanced,
+               count(*) filter (where exploration) as explored
+        from loop.decisions where use_case = :use_case and as_of = :as_of group by 1, 2
+    """
+    listed = """
+        select split_part(reason, ':', 1) as reason, count(distinct decision_id) as n
+        from loop.decisions cross join unnest(route_reasons) as reason
+        where use_case = :use_case and as_of = :as_of group by 1 order by 1
+    """
+    of = {"use_case": use_case.name, "as_of": as_of, "positive": use_case.decision.actions.positive}
+    with wh.engine("engine").connect() as connection:
+        rows = connection.execute(text(counted), of).all()
+        why = connection.execute(text(listed), of).all()
+    routes = {"automatic": 0, "review": 0}
+    for row in rows:
+        routes[row.route] += row.n
+    return DecisionReport(
+        use_case.name,
+        as_of,
+        model_version=max((row.model_version for row in rows), default=None),
+        decided=sum(row.n for row in rows),
+        advanced=sum(row.advanced for row in rows),
+        explored=sum(row.explored for row in rows),
+        routes=routes,
+        review_reasons={row.reason: row.n for row in why},
+        left_out=left_out,
+        remarks=remarks,
+    )
+
+
+def _closed(wh: Warehouse, use_case: UseCase, as_of: datetime) -> bool:
+    with wh.engine("engine").connect() as connection:
+        return bool(
+            connection.scalar(
+                text("select exists (select from loop.decisions where use_case = :u and as_of = :a)"),
+                {"u": use_case.name, "a": as_of},
+            )
+        )
+
+
+def _in_order(
+    wh: Warehouse, use_case: UseCase, as_of: datetime, frame: pd.DataFrame
+) -> tuple[pd.DataFrame, int]:
+    """The open cases that may be decided now, and how many are left out to keep the order of rounds."""
+    later = wh.read(
+        "engine",
+        "select case_key from loop.decisions where use_case = :use_case and as_of > :as_of",
+        use_case=use_case.name,
+        as_of=as_of,
+    )["case_key"].to_pylist()
+    touched = frame.loc[frame["case_key"].isin(later), "group_key"].unique()
+    out = frame["group_key"].isin(touched)
+    return frame[~out], int(out.sum())
+
+
+def _snapshots(frame: pd.DataFrame, names: Sequence[str]) -> list[dict]:
+    """Per case its features as JSON holds them, exactly: a missing value is null."""
+    columns = []
+    for name in names:
+        column = frame[name]
+        columns.append(column.astype(object).where(column.notna(), None).tolist())
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _explained(fitted: Fitted, frame: pd.DataFrame, routed: np.ndarray) -> list[str | None]:
+    """Reasons for the cases that a person will look at; for the others explain() finds them on demand."""
+    found = iter(reasons(fitted, frame[routed].reset_index(drop=True)) if routed.any() else ())
+    return [json.dumps(next(found)) if one else None for one in routed]

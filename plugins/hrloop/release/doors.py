@@ -1,0 +1,421 @@
+"""What may happen to a version: proposed, approved or rejected, promoted, rolled back, reconciled.
+
+A change of champion is one row in the ledger, written under one lock. The row's commit is the moment at
+which it happens; the aliases in MLflow are moved after it, and whoever reads the champion first puts them
+where the ledger says. So a process that is killed anywhere leaves the old champion or the new one, for
+everybody alike:
+
+    lock → aliases as the ledger says → checks → ledger row, commit → aliases as the ledger says → unlock
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from hrloop import as_of as moments
+from hrloop.learning import Fitted
+from hrloop.release import ledger
+from hrloop.release.ledger import Release, Standing
+from hrloop.release.registry import NoChampion, Registry, UnreadableModel, Version
+from hrloop.services import SERVICE_ACCOUNT
+from hrloop.usecase import UseCase
+from hrloop.warehouse import Warehouse
+
+Verdict = Literal["promote", "keep", "roll_back", "insufficient_evidence"]
+
+
+class ReleaseRefused(RuntimeError):
+    """A release that may not happen; the message says why, and what would have to be done first."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was measured of a version, and what it means.
+
+    ``metrics``: name → figure with ``value``, ``low``, ``high`` and ``n``. ``compared_with``: the champion
+    that it was measured against, None for the first version. ``words``: the finding for its owner, in plain
+    language (Markdown). ``details``: further figures to be kept, as JSON can hold them.
+    """
+
+    verdict: Verdict
+    words: str
+    reasons: tuple[str, ...] = ()
+    metrics: Mapping[str, object] = field(default_factory=dict)
+    compared_with: int | None = None
+    details: Mapping[str, object] = field(default_factory=dict)
+
+    def as_json(self) -> dict:
+        """The evidence as it is kept with the version and in the ledger."""
+        figures = {
+            name: {part: getattr(metric, part) for part in ("value", "low", "high", "n")}
+            for name, metric in self.metrics.items()
+        }
+        return _plain(
+            {
+                "verdict": self.verdict,
+                "words": self.words,
+                "reasons": self.reasons,
+                "metrics": figures,
+                "compared_with": self.compared_with,
+                "details": self.details,
+            }
+        )
+
+
+def _plain(value: object) -> object:
+    """The value as JSON holds it: a number that is none (NaN, infinite) becomes null, a time its text."""
+    match value:
+        case Mapping():
+            return {str(key): _plain(part) for key, part in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_plain(part) for part in value]
+        case datetime():
+            return moments.text(value)
+        case np.generic():
+            return _plain(value.item())
+        case float():
+            return value if math.isfinite(value) else None
+        case None | str() | bool() | int():
+            return value
+    raise TypeError(f"evidence holds {value!r}, a {type(value).__name__}, which JSON cannot hold")
+
+
+def propose(
+    wh: Warehouse,
+    registry: Registry,
+    use_case: UseCase,
+    fitted: Fitted,
+    evidence: Evidence,
+    frame: pd.DataFrame,
+    as_of: datetime,
+    rhythm: str = "training",
+) -> int:
+    """Register a version with its evidence and ask its owner for approval; return its number.
+
+    ``frame`` is the training frame, of which the version keeps the digest. One version per rhythm and
+    ``as_of``: asked again, the one that is there is returned. Raises ReleaseRefused when the verdict is not
+    to promote.
+    """
+    if evidence.verdict != "promote":
+        raise ReleaseRefused(
+            f"{use_case.name} at {moments.text(as_of)}: the verdict is {evidence.verdict}, so there is"
+            " nothing to propose; record it with keep()"
+        )
+    content = evidence.as_json()
+    metrics = {
+        name if part == "value" else f"{name}.{part}": figure[part]
+        for name, figure in content["metrics"].items()
+        for part in ("value", "low", "high", "n")
+        if figure[part] is not None
+    }
+    labels = frame["label_status"].value_counts().to_dict()
+    with ledger.locked(wh, use_case.name) as connection:
+        number = registry.register(
+            use_case,
+            fitted,
+            key=f"{rhythm} {moments.text(as_of)}",
+            evidence=content,
+            metrics=metrics,
+            parameters={
+                "as_of": moments.text(as_of),
+                "rhythm": rhythm,
+                "rows": len(frame),
+                **{f"labels.{status}": count for status, count in sorted(labels.items())},
+                **{f"learner.{k}": v for k, v in use_case.learner.parameters.model_dump().items()},
+            },
+            frame=frame,
+            description=evidence.words,
+            tags={
+                "as_of": moments.text(as_of),
+                "rhythm": rhythm,
+                "evidence.verdict": evidence.verdict,
+                "evidence.compared_with": str(evidence.compared_with or "none"),
+                "approval.status": "requested",
+                "approval.requested_at": moments.text(as_of),
+            },
+            as_of=as_of,
+        )
+        if number not in ledger.standing(ledger.entries(connection, use_case.name)).spent:
+            registry.set_alias(use_case.name, "challenger", number)
+    return number
+
+
+def keep(
+    wh: Warehouse, use_case: UseCase, evidence: Evidence, as_of: datetime, rhythm: str = "training"
+) -> Release:
+    """Record a verdict that changes nothing: ``keep`` or ``insufficient_evidence``. Written once."""
+    if evidence.verdict not in ("keep", "insufficient_evidence"):
+        raise ReleaseRefused(f"a verdict to {evidence.verdict} changes the champion; propose the version")
+    with ledger.locked(wh, use_case.name) as connection:
+        before = ledger.standing(ledger.entries(connection, use_case.name))
+        row = Release(
+            release_id=ledger.release_id(use_case.name, "verdict", rhythm, moments.text(as_of)),
+            use_case=use_case.name,
+            as_of=as_of,
+            kind=evidence.verdict,
+            version=before.champion,
+            previous_version=before.champion,
+            verdict=evidence.verdict,
+            reasons=list(evidence.reasons),
+            evidence=evidence.as_json(),
+        )
+        ledger.record(connection, row)
+    return row
+
+
+def approve(registry: Registry, use_case: UseCase, version: int, reason: str, at: datetime) -> None:
+    """Approve a version, as the person whom the registry's login names.
+
+    The status comes last: a version is approved with name, time and reason, or not at all. Raises
+    ReleaseRefused without a reason, for the service account, and for a version nobody asked about.
+    """
+    _judge(registry, use_case, version, "approved", reason, at)
+
+
+def reject(
+    wh: Warehouse, registry: Registry, use_case: UseCase, version: int, reason: str, at: datetime
+) -> Release:
+    """Reject a version, as the person whom the registry's login names, and put that in the ledger.
+
+    Refused as in approve(), and for a version that has been promoted.
+    """
+    with ledger.locked(wh, use_case.name) as connection:
+        rows = ledger.entries(connection, use_case.name)
+        found = registry.version(use_case.name, version)
+        if any(row.kind in ledger.PROMOTIONS and row.version == version for row in rows):
+            raise ReleaseRefused(f"{use_case.name} version {version} has been promoted; roll it back instead")
+        _judge(registry, use_case, version, "rejected", reason, at)
+        row = Release(
+            release_id=ledger.release_id(use_case.name, "reject", version),
+            use_case=use_case.name,
+            as_of=at,
+            kind="reject",
+            version=version,
+            previous_version=ledger.standing(rows).champion,
+            run_id=found.run_id,
+            verdict="keep",
+            reasons=[f"rejected by {registry.username}: {reason}"],
+            evidence=registry.evidence(use_case.name, version),
+            approved_by=registry.username,
+            approved_at=at,
+            approval_reason=reason,
+        )
+        ledger.record(connection, row)
+    return row
+
+
+def _judge(
+    registry: Registry, use_case: UseCase, version: int, status: str, reason: str, at: datetime
+) -> None:
+    if registry.username == SERVICE_ACCOUNT:
+        raise ReleaseRefused("the service account cannot judge a version: log in as a person, such as owner")
+    if not reason.strip():
+        raise ReleaseRefused(f"a version is {status} with a reason; give one")
+    found = registry.version(use_case.name, version)
+    before = found.tags.get("approval.status")
+    if before not in ("requested", status):
+        raise ReleaseRefused(
+            f"{use_case.name} version {version} is {before or 'not proposed'}, not requested"
+        )
+    registry.tag(
+        use_case.name,
+        version,
+        {
+            "approval.reason": reason.strip(),
+            "approval.by": registry.username,
+            "approval.at": moments.text(at),
+            "approval.status": status,
+        },
+    )
+
+
+def promote(wh: Warehouse, registry: Registry, use_case: UseCase, version: int, as_of: datetime) -> Release:
+    """Make an approved version the champion, and return its row in the ledger.
+
+    A version is promoted once: asked again, the row that is there is returned and nothing changes, also
+    when the version has been rolled back meanwhile. Raises ReleaseRefused for a version that is not
+    approved by a person, whose verdict is not to promote, or that was measured against another champion
+    than today's; UnreadableModel when its artefact is not the one that was registered.
+    """
+    _only_the_service(registry)
+    with ledger.locked(wh, use_case.name) as connection:
+        rows = ledger.entries(connection, use_case.name)
+        _follow(registry, use_case, ledger.standing(rows))
+        for row in rows:
+            if row.kind in ledger.PROMOTIONS and row.version == version:
+                return row
+            if row.kind == "reject" and row.version == version:
+                raise ReleaseRefused(
+                    f"{use_case.name} version {version} was rejected by {row.approved_by}"
+                    f" ({row.approval_reason}): propose another"
+                )
+        row = _checked(registry, use_case, version, ledger.standing(rows), as_of)
+        ledger.record(connection, row)
+        _follow(registry, use_case, ledger.standing([*rows, row]))
+    return row
+
+
+def _only_the_service(registry: Registry) -> None:
+    """Aliases are the service account's: a row must not be written by one who cannot make it come true."""
+    if registry.username != SERVICE_ACCOUNT:
+        raise ReleaseRefused(f"aliases are moved by {SERVICE_ACCOUNT!r} alone, not by {registry.username!r}")
+
+
+def _checked(
+    registry: Registry, use_case: UseCase, version: int, before: Standing, as_of: datetime
+) -> Release:
+    """The ledger row of a promotion that may happen."""
+    found = registry.version(use_case.name, version)
+    approval = _approval(found)
+    _, sha256 = registry.load(use_case.name, version)
+    evidence = registry.evidence(use_case.name, version)
+    if evidence["verdict"] != "promote":
+        raise ReleaseRefused(f"{_name(found)} has the verdict {evidence['verdict']}, not promote")
+    if evidence["compared_with"] != before.champion:
+        raise ReleaseRefused(
+            f"{_name(found)} was measured against {_champion(evidence['compared_with'])}, and today's is"
+            f" {_champion(before.champion)}: measure and propose it anew"
+        )
+    first = before.champion is None
+    kind = "first" if first else "promote"
+    return Release(
+        release_id=ledger.release_id(use_case.name, "promote", version),
+        use_case=use_case.name,
+        as_of=as_of,
+        kind=kind,
+        version=version,
+        previous_version=before.champion,
+        run_id=found.run_id,
+        verdict="promote",
+        reasons=evidence["reasons"],
+        evidence={**evidence, "artefact_sha256": sha256},
+        **approval,
+    )
+
+
+def _approval(version: Version) -> dict:
+    tags = version.tags
+    if tags.get("approval.status") != "approved":
+        raise ReleaseRefused(
+            f"{_name(version)} is {tags.get('approval.status', 'not proposed')}, not approved: its owner"
+            " approves it first"
+        )
+    by, at, reason = (tags.get(f"approval.{part}", "").strip() for part in ("by", "at", "reason"))
+    if not (by and at and reason) or by == SERVICE_ACCOUNT:
+        raise ReleaseRefused(
+            f"{_name(version)} is approved without the name of a person, a time or a reason"
+            f" (by {by or '?'}, at {at or '?'}, reason {reason or '?'}): its owner approves it again"
+        )
+    return {"approved_by": by, "approved_at": moments.parse(at), "approval_reason": reason}
+
+
+def _name(version: Version) -> str:
+    return f"{version.use_case} version {version.number}"
+
+
+def _champion(number: int | None) -> str:
+    return f"version {number}" if number else "no champion"
+
+
+def rollback(
+    wh: Warehouse,
+    registry: Registry,
+    use_case: UseCase,
+    by: str,
+    reason: str,
+    as_of: datetime,
+    version: int | None = None,
+) -> Release:
+    """Put the previous champion back in charge, and return the row in the ledger.
+
+    ``version`` is the champion to be rid of, by default today's; where it is given, a call that is repeated
+    is one roll-back. Raises ReleaseRefused when there is nothing to go back to or the version is not in
+    charge; UnreadableModel when the previous one cannot be read.
+    """
+    if not (by.strip() and reason.strip()):
+        raise ReleaseRefused("a roll-back needs a name and a reason; give both")
+    _only_the_service(registry)
+    with ledger.locked(wh, use_case.name) as connection:
+        rows = ledger.entries(connection, use_case.name)
+        before = ledger.standing(rows)
+        _follow(registry, use_case, before)
+        for row in rows:
+            if version is not None and row.kind == "roll_back" and row.previous_version == version:
+                return row
+        if version not in (None, before.champion):
+            raise ReleaseRefused(
+                f"{use_case.name} version {version} is not in charge, {_champion(before.champion)} is"
+            )
+        if before.previous is None:
+            raise ReleaseRefused(f"{use_case.name} has {_champion(before.champion)} and none to go back to")
+        _, sha256 = registry.load(use_case.name, before.previous)
+        row = Release(
+            release_id=ledger.release_id(use_case.name, "roll_back", before.champion),
+            use_case=use_case.name,
+            as_of=as_of,
+            kind="roll_back",
+            version=before.previous,
+            previous_version=before.champion,
+            run_id=registry.version(use_case.name, before.previous).run_id,
+            verdict="roll_back",
+            reasons=[reason.strip()],
+            evidence={"artefact_sha256": sha256},
+            approved_by=by.strip(),
+            approved_at=as_of,
+            approval_reason=reason.strip(),
+        )
+        ledger.record(connection, row)
+        _follow(registry, use_case, ledger.standing([*rows, row]))
+    return row
+
+
+def reconcile(wh: Warehouse, registry: Registry, use_case: UseCase) -> list[str]:
+    """Put the aliases where the ledger says, and tell in words what had to be moved.
+
+    Finds an alias that was moved by hand, and finishes a release that was killed half-way.
+    """
+    with ledger.locked(wh, use_case.name) as connection:
+        return _follow(registry, use_case, ledger.standing(ledger.entries(connection, use_case.name)))
+
+
+def _follow(registry: Registry, use_case: UseCase, now: Standing) -> list[str]:
+    """Move the aliases to where they belong, and tell in words which were elsewhere."""
+    found, moved = registry.aliases(use_case.name), []
+    for alias, number in (("previous", now.previous), ("champion", now.champion)):
+        if found.get(alias) != number:
+            registry.set_alias(use_case.name, alias, number)
+            moved.append(f"{alias} was {found.get(alias, 'nobody')}, the ledger says {number or 'nobody'}")
+    if found.get("challenger") in now.spent:
+        registry.set_alias(use_case.name, "challenger", None)
+        moved.append(f"challenger was {found['challenger']}, on which a verdict has fallen")
+    return moved
+
+
+def serving(wh: Warehouse, registry: Registry, use_case: UseCase) -> tuple[int, Fitted, list[str]]:
+    """The champion to decide with: its number, its model, and what had to be put right on the way.
+
+    Aliases are reconciled first; then the version is read by its alias, and its artefact must be the one
+    that the ledger released. Raises NoChampion, and UnreadableModel.
+    """
+    with ledger.locked(wh, use_case.name) as connection:
+        rows = ledger.entries(connection, use_case.name)
+        now = ledger.standing(rows)
+        moved = _follow(registry, use_case, now)
+        number = registry.aliases(use_case.name).get("champion")
+    if number is None:
+        raise NoChampion(f"{use_case.name} has no champion yet: train, approve and promote a version first")
+    if number != now.champion:
+        raise UnreadableModel(
+            f"{use_case.name}: the alias champion names version {number} and the ledger {now.champion},"
+            " although they were just reconciled: somebody moves the alias; see who may in MLflow"
+        )
+    released = next(
+        row for row in reversed(rows) if row.version == number and "artefact_sha256" in row.evidence
+    )
+    model, _ = registry.load(use_case.name, number, released.evidence["artefact_sha256"])
+    return number, model, moved
