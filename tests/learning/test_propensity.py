@@ -90,9 +90,8 @@ def test_decisions_not_settled_yet_do_not_pass_for_rejections(company, use_case,
     frame = company(3000)
     late = company(2000, seed=9)
     late["decision_id"] = "late" + late["decision_id"]
-    late = late.assign(
-        selected=False, label_status=None, label=np.nan, label_known_at=pd.NaT, decided_at=pd.Timestamp(as_of)
-    ).astype({"label_known_at": frame["label_known_at"].dtype, "decided_at": frame["decided_at"].dtype})
+    late = late.assign(selected=False, label_status=None, label=np.nan, decided_at=pd.Timestamp(as_of))
+    late["label_known_at"] = pd.Series(pd.NaT, index=late.index, dtype=frame["label_known_at"].dtype)
     alone = learning.fit(use_case, frame, as_of)
     together = learning.fit(use_case, pd.concat([frame, late]), as_of)
     assert together.model == alone.model
