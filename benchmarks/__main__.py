@@ -1,4 +1,4 @@
-"""``make bench``: speed beside a reference measured in the same run; exits with 1 where a limit does not hold.
+"""``make bench``: speed beside a reference measured in the same run; exits 1 where a limit does not hold.
 
 Each benchmark uses an installation of its own in a temporary folder, so figures do not depend on what is in
 the warehouse.
