@@ -16,6 +16,13 @@ class ContractError(ValueError):
     """The contract cannot be used; the message names the file, the key and what is wrong there."""
 
 
+class Refusal(ValueError):
+    """A batch that the contract does not admit; the message names line and column, and the remedy.
+
+    It never quotes personal data: reasons are read outside ``raw``.
+    """
+
+
 class Column(BaseModel):
     """One column of a source table. ``contract.yaml`` says what each mark means."""
 
@@ -99,6 +106,11 @@ class Table(BaseModel):
     @property
     def protected(self) -> list[str]:
         return [name for name, column in self.columns.items() if column.protected]
+
+    @property
+    def identifiers(self) -> list[str]:
+        """Columns that name a row, a document or a person."""
+        return [name for name in self.columns if name in self.key or name.endswith("_id")]
 
     @property
     def keys_of_persons(self) -> dict[str, str]:

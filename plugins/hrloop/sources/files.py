@@ -1,0 +1,220 @@
+"""Landing files: what lies there, and the rows of one file as text in Arrow.
+
+``landing/<system>/<table>/<any name>.{csv,csv.gz,parquet}``; one file is one batch. Names that begin with
+``.`` or ``_`` or end in ``.part`` or ``.tmp`` are files still being written, and are left alone.
+"""
+
+import csv
+import gzip
+import hashlib
+import io
+import re
+import sys
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from hrloop.sources.contract import Refusal, Table
+from hrloop.sources.declaration import TableSource
+from hrloop.sources.rows import as_text, name_columns, refuse_zero_bytes
+
+SUFFIXES = (".csv", ".csv.gz", ".parquet")
+_BLOCK = 4 << 20  # bytes parsed at a time; a row must fit in
+
+
+@dataclass(frozen=True)
+class LandingFile:
+    """A file in the landing folder, and its content as it was when the folder was read."""
+
+    path: Path
+    size: int
+    modified_ns: int
+    content_sha256: str
+
+    @classmethod
+    def at(cls, path: Path) -> "LandingFile":
+        state = path.stat()
+        return cls(path, state.st_size, state.st_mtime_ns, _sha256(path, state.st_size, state.st_mtime_ns))
+
+    @property
+    def system(self) -> str:
+        return self.path.parts[-3]
+
+    @property
+    def table_name(self) -> str:
+        return self.path.parts[-2]
+
+    @property
+    def file_name(self) -> str:
+        return self.path.name
+
+    @property
+    def batch_id(self) -> str:
+        return batch_id(self.system, self.table_name, self.content_sha256)
+
+    @property
+    def modified(self) -> datetime:
+        return datetime.fromtimestamp(self.modified_ns / 1e9, UTC)
+
+    def is_unchanged(self) -> bool:
+        """Whether the file has not been written to since."""
+        state = self.path.stat()
+        return (state.st_size, state.st_mtime_ns) == (self.size, self.modified_ns)
+
+
+def batch_id(system: str, table: str, content_sha256: str) -> str:
+    """The same content for the same table is the same batch."""
+    return hashlib.sha256(f"{system}/{table} {content_sha256}".encode()).hexdigest()[:16]
+
+
+def found(landing: Path) -> list[LandingFile]:
+    """The files of the landing folder, of whatever kind."""
+    return [
+        LandingFile.at(path)
+        for path in sorted(landing.glob("*/*/*"))
+        if path.is_file() and not path.name.startswith((".", "_")) and path.suffix not in (".part", ".tmp")
+    ]
+
+
+@lru_cache(maxsize=100_000)
+def _sha256(path: Path, size: int, modified_ns: int) -> str:
+    """Hash of a file, read once as long as its size and modification time stay what they are."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read(data: bytes, file_name: str, table: Table, source: TableSource) -> tuple[pa.Table, pa.Array]:
+    """Rows of a file as text columns under their contract names, and the line of each (int64).
+
+    The line of a Parquet row is its number, from 1. Raises Refusal when the file cannot be read or lacks
+    a column.
+    """
+    lowered = file_name.lower()
+    if lowered.endswith(".parquet"):
+        return _read_parquet(data, table, source)
+    if lowered.endswith(".csv.gz"):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise Refusal(f"not a whole gzip file ({error}); compress and deliver it again") from error
+    elif not lowered.endswith(".csv"):
+        raise Refusal(f"not a {', '.join(SUFFIXES)} file; deliver it as one of them")
+    return _read_csv(data, table, source)
+
+
+def _read_csv(data: bytes, table: Table, source: TableSource) -> tuple[pa.Table, pa.Array]:
+    if b"\0" in data:
+        line = data[: data.index(b"\0")].count(b"\n") + 1
+        raise Refusal(f"line {line} holds a zero byte; deliver the file as UTF-8 text")
+    header = _header(data)
+    names = name_columns(table, header, source)
+    if data.count(b'"') % 2:  # an open quote swallows the rest of the file without an error
+        _refuse_open_quote(data)
+    for threads in (True, False):  # only the reader without threads says in which row it failed
+        try:
+            rows = pyarrow.csv.read_csv(
+                pa.BufferReader(data),
+                read_options=pyarrow.csv.ReadOptions(use_threads=threads, block_size=_BLOCK),
+                parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+                convert_options=pyarrow.csv.ConvertOptions(
+                    column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False
+                ),
+            )
+            return rows.rename_columns(names), _lines(data, rows)
+        except pa.ArrowInvalid as error:
+            failure = str(error)
+    raise _csv_refusal(data, failure)
+
+
+def _records(data: bytes, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """The records of a CSV file, header first, blank lines left out, each with the line that it begins on."""
+    csv.field_size_limit(sys.maxsize)  # a cover letter may be longer than the default of 128 KB
+    text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
+    reader = csv.reader(text, strict=strict)
+    begins = 1
+    for record in reader:
+        if record:
+            yield begins, record
+        begins = reader.line_num + 1
+
+
+def _header(data: bytes) -> list[str]:
+    try:
+        header = next(_records(data), None)
+    except UnicodeDecodeError:
+        raise _encoding_refusal(data) from None
+    if header is None:
+        raise Refusal("empty: not even a header; deliver it with its header, or remove it")
+    return header[1]
+
+
+def _lines(data: bytes, rows: pa.Table) -> pa.Array:
+    """The line that each row begins on (int64). Quoted line breaks and blank lines are counted."""
+    count = rows.num_rows
+    lines_in_file = data.count(b"\n") + (not data.endswith(b"\n"))
+    if lines_in_file == count + 1:
+        return pa.array(range(2, count + 2), pa.int64())
+    return pa.array([begins for begins, _ in _records(data)][1:], pa.int64())
+
+
+def _csv_refusal(data: bytes, failure: str) -> Refusal:
+    """What pyarrow found wrong, with the line in the file and without the row's text, which is personal."""
+    if "UTF8" in failure:
+        return _encoding_refusal(data)
+    match = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", failure)
+    if match is None:
+        return Refusal(f"not readable as CSV (RFC 4180): {failure.split(':')[-1].strip()}")
+    row, expected, got = map(int, match.groups())
+    line = next(begins for number, (begins, _) in enumerate(_records(data), start=1) if number == row)
+    return Refusal(
+        f"line {line} has {got} columns where the header has {expected};"
+        " quote values that hold commas or line breaks (RFC 4180)"
+    )
+
+
+def _refuse_open_quote(data: bytes) -> None:
+    begins = 0
+    try:
+        for line, _ in _records(data, strict=True):
+            begins = line
+    except UnicodeDecodeError:
+        raise _encoding_refusal(data) from None
+    except csv.Error:
+        raise Refusal(
+            f"after line {begins} a quote is opened and not closed, or not doubled (RFC 4180)"
+        ) from None
+
+
+def _encoding_refusal(data: bytes) -> Refusal:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        return Refusal(f"line {line} is not UTF-8; save the file as CSV UTF-8")
+    return Refusal("not UTF-8; save the file as CSV UTF-8")
+
+
+def _read_parquet(data: bytes, table: Table, source: TableSource) -> tuple[pa.Table, pa.Array]:
+    try:
+        given = pyarrow.parquet.read_table(pa.BufferReader(data))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise Refusal(f"not readable as Parquet ({error}); write the file again") from error
+    names = name_columns(table, given.column_names, source)
+    kinds = {name: column.type for name, column in table.columns.items()}
+    rows = pa.table(
+        [
+            as_text(column, kinds.get(name, "text"), name)
+            for name, column in zip(names, given.columns, strict=True)
+        ],
+        names=names,
+    )
+    lines = pa.array(range(1, rows.num_rows + 1), pa.int64())
+    refuse_zero_bytes(rows, lines)
+    return rows, lines

@@ -1,0 +1,410 @@
+"""Delivered rows, made ready for ``raw``: pure functions from Arrow to Arrow.
+
+Values stay as they were delivered, as text. Three things are done to them: identifiers lose surrounding
+white space, local times get the offset that the source declares, and persons get keyed pseudonyms.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hrloop.sources.contract import Refusal, Table
+from hrloop.sources.declaration import TableSource
+
+MOMENT = pa.timestamp("us", "UTC")
+INTERNAL = ("_extra", "_batch_id", "_row", "_happened_at", "_known_at", "_arrived_at")
+MISSING_KEY, DUPLICATE_KEY = "missing_key", "duplicate_key"
+DETAILS = {
+    MISSING_KEY: "a column of the key has no value",
+    DUPLICATE_KEY: "another row with the same key, known at the same time, stands",
+}
+_ISO = re.compile(
+    r"\d{4}-\d{2}-\d{2}([T ]\d{2}(:?\d{2}(:?\d{2}([.,]\d+)?)?)?(Z|[+-]\d{2}(:?\d{2}(:?\d{2})?)?)?)?"
+)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A row that goes to quarantine instead of ``raw``, with the whole original."""
+
+    row: int
+    rule: str
+    detail: str
+    original: dict
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A batch ready to be loaded: rows shaped like the raw table, and those held back."""
+
+    rows: pa.Table
+    held: list[Held]
+    extra_columns: list[str]
+
+    @property
+    def rows_in(self) -> int:
+        return self.rows.num_rows + len(self.held)
+
+
+def name_columns(table: Table, given: list[str], source: TableSource) -> list[str]:
+    """The delivered columns under their contract names; those of no contract column keep theirs.
+
+    Raises Refusal for a column without a name, a name that is there twice, and a column that the contract
+    asks for and the source does not declare absent.
+    """
+    names = [source.rename.get(name.strip(), name.strip()) for name in given]
+    if "" in names:
+        raise Refusal(f"column {names.index('') + 1} has no name in the header; name it or leave it out")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise Refusal(f"column {', '.join(twice)} is there more than once; keep one")
+    asked = [name for name, column in table.columns.items() if column.required or column.critical]
+    missing = [name for name in asked if name not in names and name not in source.absent]
+    if not missing:
+        return names
+    if len(names) == 1 and (separator := next((sign for sign in ";\t|" if sign in names[0]), None)):
+        raise Refusal(f"the header is separated by {separator!r}; write the file with commas (RFC 4180)")
+    required = [name for name in missing if table.columns[name].required]
+    critical = [name for name in missing if name not in required]
+    origin = {new: old for old, new in source.rename.items()}
+    told = [f"{name} (declared as {origin[name]!r})" if name in origin else name for name in missing]
+    remedies = ["add it, or map the source's own name to it under rename in the source declaration"]
+    if critical:
+        remedies.append(f"if the company has no {', '.join(critical)} at all, declare it under absent")
+    kind = "required" if required else "critical"
+    raise Refusal(f"{kind} column {', '.join(told)} is missing; {'; '.join(remedies)}")
+
+
+def as_text(column: pa.ChunkedArray, kind: str, name: str) -> pa.ChunkedArray:
+    """A typed column as the text that a CSV file of the contract would hold; null stays null.
+
+    ``kind`` is the column's type in the contract: whole numbers lose a ``.0`` where no fraction belongs,
+    and midnights become days where a date belongs. Raises Refusal for types that have no such text.
+    """
+    given = column.type
+    if pa.types.is_dictionary(given):
+        return as_text(column.cast(given.value_type), kind, name)
+    if pa.types.is_floating(given) or pa.types.is_decimal(given):
+        if kind in ("integer", "text"):
+            try:
+                bare = pc.if_else(pc.is_nan(column), None, column) if pa.types.is_floating(given) else column
+                return bare.cast(pa.int64()).cast(pa.string())
+            except pa.ArrowInvalid:
+                pass  # there are fractions: keep them for the gate to see
+        return column.cast(pa.string())
+    if pa.types.is_timestamp(given):
+        if kind == "date" and given.tz is None:
+            try:
+                return column.cast(pa.date32()).cast(pa.string())
+            except pa.ArrowInvalid:
+                pass  # there are times of day: keep them for the gate to see
+        return _moment_text(column)
+    if pa.types.is_list(given) or pa.types.is_large_list(given):
+        if not _is_plain(given.value_type):
+            raise Refusal(f"column {name} holds {given}; write it as text")
+        joined = [
+            None if items is None else "|".join(str(item) for item in items if item is not None)
+            for items in column.to_pylist()
+        ]
+        return pa.chunked_array([pa.array(joined, pa.string())])
+    if not _is_plain(given):
+        raise Refusal(f"column {name} holds {given}; write it as text")
+    return column.cast(pa.string())
+
+
+def _is_plain(given: pa.DataType) -> bool:
+    return (
+        pa.types.is_string(given)
+        or pa.types.is_large_string(given)
+        or pa.types.is_string_view(given)
+        or pa.types.is_integer(given)
+        or pa.types.is_boolean(given)
+        or pa.types.is_date(given)
+        or pa.types.is_time(given)
+        or pa.types.is_null(given)
+    )
+
+
+def _moment_text(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
+    """Timestamps in ISO 8601, in UTC with a trailing Z where they know their zone; whole seconds bare."""
+    zone = "UTC" if column.type.tz else None
+    try:
+        column = column.cast(pa.timestamp("s", zone))
+    except pa.ArrowInvalid:
+        column = column.cast(pa.timestamp("us", zone), safe=False)  # finer than Postgres keeps
+    return pc.strftime(column, format="%Y-%m-%dT%H:%M:%S" + ("Z" if zone else ""))
+
+
+def text_of(value: object) -> str | None:
+    """One value of a SQL row or a JSON document as the text that a CSV file of the contract would hold."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, datetime):
+        moment = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+        return moment.isoformat() + ("Z" if value.tzinfo else "")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, list | tuple | set) and all(isinstance(item, str | int | float) for item in value):
+        return "|".join(map(str, value))
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    return str(value)
+
+
+def refuse_zero_bytes(rows: pa.Table, lines: pa.Array) -> None:
+    """Raises Refusal when a text holds a zero byte, which Postgres cannot keep."""
+    for name in rows.column_names:
+        index = pc.index(pc.match_substring(rows[name], "\0"), True).as_py()
+        if index >= 0:
+            raise Refusal(f"line {lines[index]}, column {name} holds a zero byte; take it out")
+
+
+def prepare(
+    table: Table,
+    rows: pa.Table,
+    lines: pa.Array,
+    *,
+    batch_id: str,
+    arrived_at: datetime,
+    pseudonym_key: str,
+    time_zone: str | None = None,
+    history_until: datetime | None = None,
+) -> Prepared:
+    """Give delivered rows their pseudonyms and times, and hold back those that cannot be keyed.
+
+    ``rows``: text columns under their contract names, others are extra; ``lines``: the line of each row in
+    its file (int64). A row is held for ``missing_key``, and for ``duplicate_key`` when another row of the
+    batch has its key and known-time: the one updated last stays, among equals the last line.
+    Raises Refusal for a time without offset where ``time_zone`` is None.
+    """
+    columns = {name: rows[name] for name in table.columns if name in rows.column_names}
+    extra_columns = [name for name in rows.column_names if name not in table.columns]
+    for name in table.identifiers:
+        if name in columns:
+            columns[name] = pc.utf8_trim_whitespace(columns[name])
+    moments = {}
+    for name, column in table.columns.items():
+        if column.type == "timestamp" and name in columns:
+            columns[name], moments[name] = _localise(columns[name], name, time_zone, table.system, lines)
+    if table.happened_at not in moments:
+        moments[table.happened_at] = moments_of(columns[table.happened_at], "UTC")
+
+    updated = moments.get("updated_at", pa.chunked_array([pa.nulls(rows.num_rows, MOMENT)]))
+    known = known_at(updated, arrived_at, history_until)
+    missing = _any_missing([columns[name] for name in table.key])
+    duplicate = _duplicates([columns[name] for name in table.key], known, updated, missing)
+
+    for name, key in table.keys_of_persons.items():
+        if name in columns:
+            columns[key] = pseudonyms(columns[name], pseudonym_key)
+    if extra_columns:
+        columns["_extra"] = _jsonb([(name, rows[name]) for name in extra_columns])
+    ready = pa.table(
+        columns
+        | {
+            "_batch_id": pa.repeat(pa.scalar(batch_id), rows.num_rows),
+            "_row": lines,
+            "_happened_at": moments[table.happened_at],
+            "_known_at": known,
+            "_arrived_at": pa.repeat(pa.scalar(arrived_at, MOMENT), rows.num_rows),
+        }
+    )
+    held = _hold(table, rows, columns, lines, missing, duplicate)
+    if held:
+        ready = ready.filter(pc.invert(pc.or_(missing, duplicate)))
+    return Prepared(ready, held, extra_columns)
+
+
+def known_at(
+    updated: pa.ChunkedArray, arrived_at: datetime, history_until: datetime | None = None
+) -> pa.ChunkedArray:
+    """When rows became known: at their update, but not before they arrived.
+
+    Without the second half a late file would change what an earlier as_of saw. Only rows updated before
+    ``history_until``, which the source declares to have been known all along, keep their update alone.
+    """
+    arrived = pa.scalar(arrived_at, MOMENT)
+    known = pc.max_element_wise(updated, arrived)  # a null update gives the arrival
+    if history_until is None:
+        return known
+    early = pc.fill_null(pc.less(updated, pa.scalar(history_until, MOMENT)), False)
+    return pc.if_else(early, updated, known)
+
+
+def moments_of(column: pa.ChunkedArray, time_zone: str | None) -> pa.ChunkedArray:
+    """ISO 8601 texts as UTC moments (null where a text is none); local times are of ``time_zone``, or UTC."""
+    return _moments(column, time_zone)[0]
+
+
+def pseudonyms(column: pa.ChunkedArray, key: str) -> pa.ChunkedArray:
+    """First 32 hex digits of HMAC-SHA-256 over each value; null for a missing one.
+
+    Each distinct value is hashed once. HMAC (RFC 2104) is two SHA-256 runs over a padded key and the
+    message; both keyed states are made once and copied, which takes half the time of ``hmac.digest``.
+    """
+    secret = key.encode()
+    block = (hashlib.sha256(secret).digest() if len(secret) > 64 else secret).ljust(64, b"\0")
+    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block)).copy
+    outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block)).copy
+
+    def pseudonym(value: str) -> str:
+        inside, outside = inner(), outer()
+        inside.update(value.encode())
+        outside.update(inside.digest())
+        return outside.hexdigest()[:32]
+
+    encoded = pc.if_else(_missing(column), None, column).combine_chunks().dictionary_encode()
+    hashed = pa.array(map(pseudonym, encoded.dictionary.to_pylist()), pa.string())
+    return pa.chunked_array([hashed.take(encoded.indices)])
+
+
+def _missing(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Whether trimmed identifiers are null, empty or NaN."""
+    return pc.or_(
+        pc.is_null(column), pc.fill_null(pc.is_in(pc.utf8_lower(column), pa.array(["", "nan"])), False)
+    )
+
+
+def _any_missing(columns: list[pa.ChunkedArray]) -> pa.ChunkedArray:
+    result = _missing(columns[0])
+    for column in columns[1:]:
+        result = pc.or_(result, _missing(column))
+    return result
+
+
+def _duplicates(
+    key: list[pa.ChunkedArray], known: pa.ChunkedArray, updated: pa.ChunkedArray, missing: pa.ChunkedArray
+) -> pa.ChunkedArray:
+    """Whether another row of the batch stands for the same key and known-time."""
+    names = [f"k{number}" for number in range(len(key))]
+    rows = pa.table(dict(zip(names, key, strict=True))).filter(pc.invert(missing))
+    none = pa.chunked_array([pa.repeat(pa.scalar(False), len(missing))])
+    if rows.group_by(names).aggregate([]).num_rows == rows.num_rows:  # the usual, and the cheaper question
+        return none
+    ranked = pa.table(
+        dict(zip(names, key, strict=True))
+        | {"known": known, "updated": updated, "row": pa.array(range(len(missing)), pa.int64())}
+    ).filter(pc.invert(missing))
+    ranked = ranked.sort_by([("updated", "ascending"), ("row", "ascending")])
+    # Arrow sorts nulls last; a row without an update yields to any that has one.
+    ranked = pa.concat_tables(
+        [ranked.filter(pc.is_null(ranked["updated"])), ranked.filter(pc.is_valid(ranked["updated"]))]
+    )
+    standing = ranked.group_by([*names, "known"], use_threads=False).aggregate([("row", "last")])["row_last"]
+    stands = pc.is_in(pa.array(range(len(missing)), pa.int64()), standing.combine_chunks())
+    return pa.chunked_array([pc.and_(pc.invert(missing.combine_chunks()), pc.invert(stands))])
+
+
+def _hold(
+    table: Table,
+    rows: pa.Table,
+    columns: dict[str, pa.ChunkedArray],
+    lines: pa.Array,
+    missing: pa.ChunkedArray,
+    duplicate: pa.ChunkedArray,
+) -> list[Held]:
+    found = pc.indices_nonzero(pc.or_(missing, duplicate))
+    absent = dict.fromkeys(name for name in table.columns if name not in columns)
+    held = []
+    for row, line, has_no_key in zip(
+        rows.take(found).to_pylist(),
+        lines.take(found).to_pylist(),
+        missing.take(found).to_pylist(),
+        strict=True,
+    ):
+        rule = MISSING_KEY if has_no_key else DUPLICATE_KEY
+        held.append(Held(line, rule, DETAILS[rule], absent | row))
+    return held
+
+
+def _localise(
+    column: pa.ChunkedArray, name: str, time_zone: str | None, system: str, lines: pa.Array
+) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """A timestamp column with its local times rewritten in UTC, and the moments it tells."""
+    moments, local = _moments(column, time_zone)
+    if local is None:
+        return column, moments
+    if time_zone is None:
+        index = pc.index(local, True).as_py()
+        raise Refusal(
+            f"line {lines[index]}, column {name}: {column[index].as_py()!r} has no UTC offset; write one"
+            f" (2024-01-31T09:00:00+01:00), or declare time_zone for {system} in the source declaration"
+        )
+    return pc.if_else(local, _moment_text(moments), column), moments
+
+
+def _moments(
+    column: pa.ChunkedArray, time_zone: str | None
+) -> tuple[pa.ChunkedArray, pa.ChunkedArray | None]:
+    """ISO 8601 texts as UTC moments, null where a text is none, and which of them were local times.
+
+    The second is None when all carried an offset. Local times are read in ``time_zone`` (UTC while that is
+    None); of an hour that the clock shows twice the first is taken.
+    """
+    parts = [_chunk_moments(chunk, time_zone or "UTC") for chunk in column.chunks]
+    moments = pa.chunked_array([part[0] for part in parts], MOMENT)
+    if all(part[1] is None for part in parts):
+        return moments, None
+    local = [pa.repeat(pa.scalar(False), len(part[0])) if part[1] is None else part[1] for part in parts]
+    return moments, pa.chunked_array(local)
+
+
+def _chunk_moments(chunk: pa.Array, time_zone: str) -> tuple[pa.Array, pa.Array | None]:
+    trimmed = pc.utf8_trim_whitespace(chunk)
+    texts = pc.if_else(pc.equal(trimmed, ""), None, trimmed)
+    try:
+        return texts.cast(MOMENT), None  # asks for an offset in every value
+    except pa.ArrowInvalid:
+        pass
+    try:
+        return _in_zone(texts.cast(pa.timestamp("us")), time_zone), pc.is_valid(texts)  # refuses any offset
+    except pa.ArrowInvalid:
+        pass
+    read = [_read_moment(text) for text in texts.to_pylist()]
+    local = [moment is not None and moment.tzinfo is None for moment in read]
+    absolute = pa.array([None if here else moment for moment, here in zip(read, local, strict=True)], MOMENT)
+    if not any(local):
+        return absolute, None
+    naive = pa.array([m if here else None for m, here in zip(read, local, strict=True)], pa.timestamp("us"))
+    return pc.coalesce(absolute, _in_zone(naive, time_zone)), pa.array(local)
+
+
+def _in_zone(naive: pa.Array, time_zone: str) -> pa.Array:
+    return pc.assume_timezone(naive, time_zone, ambiguous="earliest", nonexistent="latest").cast(MOMENT)
+
+
+def _read_moment(text: str | None) -> datetime | None:
+    """An ISO 8601 date or time, aware where it has an offset; None for anything else."""
+    if text is None or not _ISO.fullmatch(text):
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:  # such as 30 February
+        return None
+
+
+def _jsonb(columns: list[tuple[str, pa.ChunkedArray]]) -> pa.ChunkedArray:
+    """Columns as one JSON object a row, in the binary form of Postgres's jsonb: version byte 1, then text."""
+    parts: list = ["\x01{"]
+    for number, (name, column) in enumerate(columns):
+        parts += [(", " if number else "") + json.dumps(name) + ": ", _quoted(column)]
+    return pc.binary_join_element_wise(*parts, "}", "")
+
+
+def _quoted(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pc.any(pc.match_substring_regex(column, r'["\\\x00-\x1f]')).as_py():
+        chunks = [
+            pa.array([json.dumps(value, ensure_ascii=False) for value in chunk.to_pylist()], pa.string())
+            for chunk in column.chunks
+        ]
+        return pa.chunked_array(chunks, pa.string())
+    return pc.coalesce(pc.binary_join_element_wise('"', column, '"', ""), pa.scalar("null"))
