@@ -13,7 +13,7 @@ from hrloop.practice.people import EDUCATION_LEVELS, position
 FOLLOW_RATE = 0.9  # how often people do what the recommendation says
 ADVANCED_SHARE = 0.4  # of a requisition's applicants, when people choose alone
 BIAS_GENDER = 0.60  # subtracted from women's screening score, in standard deviations of that score
-BIAS_FIELD = 0.30  # and from that of social science, humanities and health
+BIAS_FIELD = 0.45  # and from that of social science, humanities and health
 RANK_WEIGHT = 0.8  # how much a recommendation's rank counts against people's own impression
 NO_SHOW_SHARE = 0.08  # offers that are declined
 RECRUITERS = 20

@@ -234,12 +234,15 @@ def _write_month(
     label = company.label(index)
     _write_parquet(place.truth / "applications" / f"{label}.parquet", fate)
     write(place.truth / "dirt" / f"{label}.json", (json.dumps(dirt, indent=1) + "\n").encode())
+    decided = place.truth / "decisions" / f"{company.label(index - 1)}.parquet"
+    decided.unlink(missing_ok=True)  # of a run that was torn off before it closed its books
     if decisions is not None:
-        _write_parquet(place.truth / "decisions" / f"{company.label(index - 1)}.parquet", decisions)
+        _write_parquet(decided, decisions)
     for path, content in files.items():
         day = path.rsplit("/", 1)[1][:10]
         write(place.landing / path, content, np.datetime64(f"{day}T00:30:00"))
     folder = place.truth / "state" / label
+    shutil.rmtree(folder, ignore_errors=True)  # of a torn run, too
     for name, frame in new_state.items():
         _write_parquet(folder / f"{name}.parquet", frame)
     _close(place, company, index + 1)

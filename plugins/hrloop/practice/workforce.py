@@ -53,8 +53,8 @@ def founding(company: Company) -> pd.DataFrame:
     name, email = names(ids, gender, rng)
     tenure = 30 + rng.integers(0, 12 * 365, size=count)  # days with the company at its first export
     hired = dates(company.month(0)) - tenure.astype("m8[D]")
-    age = 23 + tenure / 365 + rng.gamma(2.5, 5.0, size=count)
-    birth = (hired.astype("M8[Y]").astype(int) + 1970 - (age - tenure / 365).clip(19, 52)).astype(np.int64)
+    age = 23 + tenure / 365 + rng.gamma(2.5, 6.0, size=count)
+    birth = (hired.astype("M8[Y]").astype(int) + 1970 - (age - tenure / 365).clip(19, 54)).astype(np.int64)
     performance = rng.normal(0.4, 0.8, size=count)
     monthly = 0.009 * np.exp(-0.5 * performance)
     stay = np.where(chiefs, np.inf, rng.exponential(size=count) / monthly)
