@@ -1,0 +1,90 @@
+-- Every decision, once: those of the loop as they were recorded, and before them those that people made
+-- alone, as they were first known.
+with applications as (
+
+    select distinct on (application_id)
+        application_id,
+        candidate_key,
+        requisition_id,
+        known_from
+    from {{ ref('stg_ats__applications') }}
+    order by application_id, known_from
+
+),
+
+first_stage_events as (
+
+    select * from {{ ref('int_first_stage_events') }}
+
+),
+
+by_loop as (
+
+    select
+        decision_id,
+        use_case,
+        case_key,
+        subject_key,
+        group_key,
+        as_of as decided_at,
+        as_of as known_at,
+        'loop' as origin,
+        model_version,
+        arm,
+        score,
+        probability,
+        confidence,
+        rank,
+        group_size,
+        recommended_action,
+        route,
+        exploration,
+        selection_propensity
+    from {{ source('loop', 'decisions') }}
+    where as_of <= {{ as_of() }}
+
+),
+
+by_people as (
+
+    select
+        'history:' || applications.application_id as decision_id,
+        'recruitment' as use_case,
+        applications.application_id as case_key,
+        applications.candidate_key as subject_key,
+        applications.requisition_id as group_key,
+        first_stage_events.occurred_at as decided_at,
+        greatest(first_stage_events.known_at, applications.known_from) as known_at
+    from applications
+    inner join first_stage_events on applications.application_id = first_stage_events.application_id
+    left join by_loop
+        on applications.application_id = by_loop.case_key and by_loop.use_case = 'recruitment'
+    where by_loop.decision_id is null
+
+)
+
+select * from by_loop
+
+union all
+
+select
+    decision_id,
+    use_case,
+    case_key,
+    subject_key,
+    group_key,
+    decided_at,
+    known_at,
+    'history' as origin,
+    null::integer as model_version,
+    null::text as arm,
+    null::double precision as score,
+    null::double precision as probability,
+    null::double precision as confidence,
+    null::integer as rank,
+    null::integer as group_size,
+    null::text as recommended_action,
+    null::text as route,
+    null::boolean as exploration,
+    null::double precision as selection_propensity
+from by_people

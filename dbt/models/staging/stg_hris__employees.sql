@@ -1,0 +1,37 @@
+with passed as (
+
+    {{ passed_batches() }}
+
+),
+
+taxonomy as (
+
+    select jsonb_object_agg(synonym, canonical) as job_family_of
+    from {{ ref('job_family_synonyms') }}
+
+),
+
+versions as (
+
+    select
+        raw.employee_key,
+        {{ day_of('raw.valid_from') }} as valid_from,
+        raw.candidate_key,
+        {{ day_of('raw.hired_on') }} as hired_on,
+        {{ text_of('raw.department') }} as department,
+        {{ canonical('raw.job_family', 'taxonomy.job_family_of') }} as job_family,
+        {{ text_of('raw.job_title') }} as job_title,
+        {{ text_of('raw.job_level') }} as job_level,
+        {{ text_of('raw.location') }} as location,
+        raw.manager_key,
+        lower({{ text_of('raw.employment_type') }}) as employment_type,
+        {{ number_of('raw.fte') }} as fte,
+        {{ number_of('raw.monthly_salary') }} as monthly_salary,
+        {{ version_columns('raw', ['raw.employee_key', 'raw.valid_from']) }}
+    from {{ source('raw', 'hris__employees') }} as raw
+    cross join taxonomy
+    where {{ is_usable('raw') }}
+
+)
+
+select * from versions

@@ -1,0 +1,24 @@
+{# The versions of a key are intervals of time: the key is there, none is empty, none overlaps the next,
+   and one at most stands. #}
+{% test versions(model, key) %}
+
+with versions as (
+
+    select
+        {{ key | join(', ') }},
+        known_from,
+        coalesce(known_to, 'infinity') as known_to,
+        lead(known_from) over (partition by {{ key | join(', ') }} order by known_from) as next_from
+    from {{ model }}
+
+)
+
+select *
+from versions
+where
+    known_from is null
+    or known_from >= known_to
+    or known_to > next_from
+    or num_nulls({{ key | join(', ') }}) > 0
+
+{% endtest %}

@@ -1,0 +1,160 @@
+"""Point-in-time frames: for each case the features that were known when it was decided, and no later ones.
+
+Works on any feature table with the columns known_from and known_to (when a version stood as known), and
+open_from and open_to (when a case could be decided), beside the keys and features that a use case declares.
+"""
+
+from datetime import datetime
+
+import pandas as pd
+
+from hrloop import labels
+from hrloop.usecase import UseCase
+from hrloop.warehouse import Warehouse
+
+KEYS = ["case_key", "subject_key", "group_key"]
+
+
+class FeatureError(ValueError):
+    """The declaration and the feature table do not fit. The message names use case, column and remedy."""
+
+
+def scoring_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.DataFrame:
+    """The cases that are open as of then and were not decided before, with their features.
+
+    Columns: case_key, subject_key, group_key, then the declared features in their order: numbers and
+    booleans as float64 with NaN, categories as object with None. In the order of case_key. A case that the
+    loop decided at this very ``as_of`` is there again: a second run sees what the first one saw.
+
+    Raises StaleWarehouse when the warehouse stands before ``as_of``, and FeatureError when the feature table
+    lacks a declared column.
+    """
+    labels.check_standing(wh, as_of)
+    columns = _columns(wh, use_case)
+    # Table and columns come from the declaration, which admits plain identifiers only; values are bound.
+    rows = wh.read(
+        "engine",
+        f"""
+        select {columns}
+        from {use_case.decision.feature_table} as features
+        left join loop.decisions
+            on
+                decisions.use_case = :use_case
+                and decisions.case_key = features.{use_case.decision.case_key}
+                and decisions.as_of < :as_of
+        where
+            features.open_from <= :as_of
+            and (features.open_to is null or features.open_to > :as_of)
+            and features.known_from <= :as_of
+            and (features.known_to is null or features.known_to > :as_of)
+            and decisions.decision_id is null
+        order by features.{use_case.decision.case_key} collate "C"
+        """,  # noqa: S608
+        use_case=use_case.name,
+        as_of=as_of,
+    )
+    return labels.to_pandas(rows, numbers=_numbers(use_case))
+
+
+def training_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.DataFrame:
+    """The decisions taken before ``as_of`` and known by then, with features as known when each was decided.
+
+    Columns: decision_id, case_key, subject_key, group_key, decided_at, origin ('history' or 'loop'),
+    selected (bool, as known by ``as_of``), selection_propensity (float, NaN for history), the declared
+    features as in scoring_frame, and for the declared milestone label_status (None unless selected), label
+    (float, NaN unless observed) and label_known_at. In the order of decided_at and decision_id.
+
+    A decision that people took before the case was known to the warehouse is left out: its features were
+    not known when it was taken. Decisions taken at ``as_of`` itself belong to the next frame, so that the
+    frame does not depend on whether this round's decisions were taken already.
+
+    Raises StaleWarehouse when the warehouse stands before ``as_of`` or lacks decisions that the loop took
+    before it, and FeatureError when the feature table lacks a declared column.
+    """
+    labels.check_standing(wh, as_of)
+    _check_decisions(wh, use_case, as_of)
+    columns = _columns(wh, use_case)
+    rows = wh.read(
+        "engine",
+        f"""
+        select
+            decisions.decision_id,
+            decisions.decided_at,
+            decisions.origin,
+            decisions.selection_propensity,
+            outcomes.case_key is not null as selected,
+            outcomes.status as label_status,
+            outcomes.value as label,
+            outcomes.known_from as label_known_at,
+            {columns}
+        from outcomes.fct_decisions as decisions
+        inner join {use_case.decision.feature_table} as features
+            on
+                decisions.case_key = features.{use_case.decision.case_key}
+                and features.known_from <= decisions.decided_at
+                and (features.known_to is null or features.known_to > decisions.decided_at)
+        left join intermediate.int_outcome_milestone_versions as outcomes
+            on
+                outcomes.use_case = :use_case
+                and outcomes.case_key = decisions.case_key
+                and outcomes.milestone_months = {use_case.outcome.label_milestone:d}
+                and outcomes.known_from <= :as_of
+                and (outcomes.known_to is null or outcomes.known_to > :as_of)
+        where
+            decisions.use_case = :use_case
+            and decisions.decided_at < :as_of
+            and decisions.known_at <= :as_of
+        order by decisions.decided_at, decisions.decision_id collate "C"
+        """,  # noqa: S608 - as above; the milestone is an integer
+        use_case=use_case.name,
+        as_of=as_of,
+    )
+    table = labels.to_pandas(rows, numbers=[*_numbers(use_case), "selection_propensity", "label"])
+    decision = ["decision_id", *KEYS, "decided_at", "origin", "selected", "selection_propensity"]
+    label = ["label_status", "label", "label_known_at"]
+    return table[[*decision, *use_case.feature_names, *label]]
+
+
+def _columns(wh: Warehouse, use_case: UseCase) -> str:
+    """The select list of keys and features. Raises FeatureError naming columns that are not there."""
+    decision = use_case.decision
+    keys = dict(zip(KEYS, (decision.case_key, decision.subject_key, decision.group_key), strict=True))
+    schema, name = decision.feature_table.split(".")
+    there = wh.read(
+        "engine",
+        "select column_name from information_schema.columns"
+        " where table_schema = :schema and table_name = :name",
+        schema=schema,
+        name=name,
+    )["column_name"].to_pylist()
+    missing = [column for column in (*keys.values(), *use_case.feature_names) if column not in there]
+    if missing:
+        raise FeatureError(
+            f"use case {use_case.name}: {decision.feature_table} has no column {', '.join(missing)}."
+            " Add it to the dbt model and build the warehouse, or correct the declaration's features."
+        )
+    listed = [f"features.{column} as {key}" for key, column in keys.items()]
+    return ", ".join(listed + [f"features.{column}" for column in use_case.feature_names])
+
+
+def _numbers(use_case: UseCase) -> list[str]:
+    return [feature.name for feature in use_case.features if feature.type != "category"]
+
+
+def _check_decisions(wh: Warehouse, use_case: UseCase, as_of: datetime) -> None:
+    absent = wh.read(
+        "engine",
+        """
+        select count(*) as decisions
+        from loop.decisions as taken
+        left join outcomes.fct_decisions as built on taken.decision_id = built.decision_id
+        where taken.use_case = :use_case and taken.as_of < :as_of and built.decision_id is null
+        """,
+        use_case=use_case.name,
+        as_of=as_of,
+    )["decisions"][0].as_py()
+    if absent:
+        raise labels.StaleWarehouse(
+            f"{absent} decision(s) of use case {use_case.name} before {as_of.isoformat()} are not in"
+            " outcomes.fct_decisions yet. Build the warehouse again; `hrloop build` does it."
+        )

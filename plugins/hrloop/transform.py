@@ -1,0 +1,138 @@
+"""The outcome warehouse: dbt, run in this process.
+
+The parsed project is kept for the life of the process: parsing takes longer than building a small warehouse.
+State (compiled SQL, logs, ``manifest.json``) lies under ``home/dbt``, never in the checkout.
+"""
+
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from dbt.artifacts.schemas.results import NodeResult
+from dbt.cli.main import dbtRunner, dbtRunnerResult
+from dbt.contracts.graph.manifest import Manifest
+
+from hrloop import as_of as moment
+from hrloop.settings import Settings
+from hrloop.warehouse import Warehouse
+
+_one_at_a_time = threading.Lock()  # dbt reads its connection from this process's environment
+_manifests: dict[Path, Manifest] = {}
+
+
+class TransformError(RuntimeError):
+    """dbt did not come through. The message names each model or test, what is wrong, and what to do."""
+
+
+def build(
+    warehouse: Warehouse,
+    settings: Settings,
+    variables: Mapping[str, object],
+    select: Sequence[str] = (),
+    full_refresh: bool = False,
+    unit_tests: bool = False,
+) -> dict[str, object]:
+    """Build the warehouse and test it: seeds, models and data tests, in the order of their dependencies.
+
+    ``variables``: ``as_of`` (text with an offset) and the outcome parameters of the declarations.
+    ``select``: dbt's selectors, such as ``source:loop.decisions+`` after new decisions; empty for all.
+    ``unit_tests``: run dbt's unit tests as well, which need the tables of an earlier build.
+    Returns {"as_of", "seeds", "models", "tests"}: as of when the warehouse stands, and how many were built.
+    Raises TransformError when a model or a test fails; what depends on it is then left as it was, and
+    ``outcomes.warehouse_standing``, which is written last, still tells the as_of before.
+    """
+    as_of = moment.text(moment.parse(str(variables.get("as_of") or "(none)")))
+    arguments = ["build", "--vars", json.dumps({**variables, "as_of": as_of}), "--no-write-json"]
+    if select:
+        arguments += ["--select", *select]
+    if full_refresh:
+        arguments += ["--full-refresh"]
+    if not unit_tests:
+        arguments += ["--exclude-resource-type", "unit_test"]
+    with _one_at_a_time, _environment(warehouse.environment()):
+        answer = _run(arguments, settings, _manifests.get(settings.project) or _parsed(settings))
+    results = list(getattr(answer.result, "results", ()))
+    if not answer.success:
+        raise TransformError(_explain(answer, results, settings))
+    built = Counter(str(result.node.resource_type) for result in results)
+    return {
+        "as_of": as_of,
+        "seeds": built["seed"],
+        "models": built["model"],
+        "tests": built["test"] + built["unit_test"],
+    }
+
+
+def parse(settings: Settings) -> Path:
+    """Parse the project and write its ``manifest.json``, from which Airflow draws the models as tasks.
+
+    Needs no database. Returns the path. Raises TransformError when the project does not parse.
+    """
+    with _one_at_a_time:
+        _parsed(settings)
+    return _state(settings) / "manifest.json"
+
+
+def _parsed(settings: Settings) -> Manifest:
+    answer = _run(["parse"], settings)
+    if not answer.success:
+        raise TransformError(_explain(answer, [], settings))
+    _manifests[settings.project] = answer.result
+    return answer.result
+
+
+def _run(arguments: list[str], settings: Settings, manifest: Manifest | None = None) -> dbtRunnerResult:
+    project, state = str(settings.project / "dbt"), _state(settings)
+    state.mkdir(parents=True, exist_ok=True)
+    places = ["--project-dir", project, "--profiles-dir", project]
+    places += ["--target-path", str(state), "--log-path", str(state / "logs")]
+    manner = ["--log-level", "none", "--log-level-file", "info", "--no-use-colors", "--no-partial-parse"]
+    return dbtRunner(manifest=manifest).invoke([*arguments, *places, *manner])
+
+
+def _state(settings: Settings) -> Path:
+    return settings.home / "dbt"
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _explain(answer: dbtRunnerResult, results: list[NodeResult], settings: Settings) -> str:
+    failed = [result for result in results if str(result.status) in ("error", "fail", "runtime error")]
+    if not failed:
+        return f"dbt did not run: {answer.exception}. Its log is {_state(settings) / 'logs' / 'dbt.log'}."
+    skipped = sum(str(result.status) == "skipped" for result in results)
+    lines = [f"dbt: {len(failed)} of {len(results)} nodes failed, {skipped} behind them were skipped."]
+    lines += [_explain_one(result, settings) for result in failed]
+    lines.append("What depends on these is as it was. Put right what failed and build the same as_of again.")
+    return "\n".join(lines)
+
+
+def _explain_one(result: NodeResult, settings: Settings) -> str:
+    node = result.node
+    kind = str(node.resource_type)
+    message = " ".join((result.message or "no message").split())
+    compiled = getattr(node, "compiled_path", None)
+    where = f" Its SQL is {settings.project / 'dbt' / compiled}." if compiled else ""
+    if kind == "test" and str(result.status) == "fail":
+        model = node.attached_node.split(".")[-1] if node.attached_node else "several models"
+        return (
+            f"- test {node.name} on {model} ({node.original_file_path}) found {result.failures} row(s) that"
+            f" break it.{where} Run it to see them; the rows come from raw, or the model is wrong."
+        )
+    return f"- {kind} {node.name} ({node.original_file_path}): {message}{where}"
