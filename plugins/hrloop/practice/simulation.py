@@ -9,7 +9,7 @@ dirt in the exports.
 import io
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -26,6 +26,7 @@ PERSON = (
     "email", "gender", "birth_year", "aptitude", "talent", "drive",
 )  # fmt: skip
 LATE_ASSESSMENT_SHARE = 0.15  # of the missing scores: delivered a month later, after the decision
+BOOKS_CLOSED_EVERY = 12  # months of a history; a torn one goes on from there
 POOL_MONTHS = 3  # months' worth of applicants that may come back
 
 TRUTH = (
@@ -80,7 +81,13 @@ def history(
     if months < 1:
         raise ValueError(f"{months} months asked for; give 1 or more, or an until_month after {start}")
     done = _done(place, company)
-    reports = [_write_month(place, company, index, None, 0) for index in range(done, months)]
+    state = _open_books(place, company, done)
+    reports = []
+    for index in range(done, months):
+        report, state = _write_month(place, company, index, state, None)
+        reports.append(report)
+        if (index + 1) % BOOKS_CLOSED_EVERY == 0 or index + 1 == months:
+            _close_books(place, company, index + 1, state)
     return _sum(reports)
 
 
@@ -99,18 +106,19 @@ def answer(where: Settings | Path | str, month: date | str, decisions: pd.DataFr
     """
     place = _Place.of(where)
     company, done = _company(place)
-    label = month if isinstance(month, str) else month.strftime("%Y-%m")
-    last = company.label(done - 1)
-    if label == last:
-        pending = pd.read_parquet(place.truth / "state" / last / "pending.parquet")
-        if decisions is None:
-            return _sum([_write_month(place, company, done, None, 0)])
-        read = hiring.read_decisions(decisions, pending, label)
-        return _sum([_write_month(place, company, done, read, len(decisions) - len(read))])
+    if not done:
+        raise ValueError(f"{place.truth} holds a company without a past: write a history first")
+    label, last = month if isinstance(month, str) else month.strftime("%Y-%m"), company.label(done - 1)
     if company.label(0) <= label < last:
         _refuse_other_decisions(place, label, decisions)
         return _sum([])
-    raise ValueError(f"{label} has no exports yet: the last month written is {last}; answer that one first")
+    if label != last:
+        raise ValueError(f"{label} has no exports yet: the last month written is {last}; answer that first")
+    state = _open_books(place, company, done)
+    read = None if decisions is None else hiring.read_decisions(decisions, state["pending"], label)
+    report, state = _write_month(place, company, done, state, read)
+    _close_books(place, company, done + 1, state)
+    return report if read is None else replace(report, too_late=len(decisions) - len(read))
 
 
 def truth(where: Settings | Path | str) -> pd.DataFrame:
@@ -225,10 +233,13 @@ def _deliver(company: Company, index: int, rows: dict, state: dict) -> tuple[dic
 
 
 def _write_month(
-    place: _Place, company: Company, index: int, decisions: pd.DataFrame | None, too_late: int
-) -> Report:
-    """Live one month and put its files in place; the books are closed last, so a torn month is done anew."""
-    state = _read_state(place, company.label(index - 1)) if index else {}
+    place: _Place,
+    company: Company,
+    index: int,
+    state: dict[str, pd.DataFrame],
+    decisions: pd.DataFrame | None,
+) -> tuple[Report, dict[str, pd.DataFrame]]:
+    """Live one month and put its files in place; returns what was written and the new state."""
     due, fate, new_state = live(company, index, state, decisions)
     files, dirt = export(company, index, due, {"ats/applications": due["ats/applications"]})
     label = company.label(index)
@@ -241,28 +252,36 @@ def _write_month(
     for path, content in files.items():
         day = path.rsplit("/", 1)[1][:10]
         write(place.landing / path, content, np.datetime64(f"{day}T00:30:00"))
-    folder = place.truth / "state" / label
-    shutil.rmtree(folder, ignore_errors=True)  # of a torn run, too
-    for name, frame in new_state.items():
-        _write_parquet(folder / f"{name}.parquet", frame)
-    _close(place, company, index + 1)
-    for old in place.truth.joinpath("state").iterdir():
-        if old.name != label:
-            shutil.rmtree(old)
-    return Report(
+    report = Report(
         months=(label,),
         files=len(files),
         size=sum(len(content) for content in files.values()),
         applications=len(fate),
         hires=int((due["ats/application_events"].get("stage") == "hired").sum()),
         decisions=0 if decisions is None else len(decisions),
-        too_late=too_late,
     )
+    return report, new_state
 
 
-def _read_state(place: _Place, label: str) -> dict[str, pd.DataFrame]:
-    folder = place.truth / "state" / label
+def _open_books(place: _Place, company: Company, done: int) -> dict[str, pd.DataFrame]:
+    """The state after the months that are done; of a new company, its name is put on file first."""
+    if not done:
+        _sign(place, company, 0)
+        return {}
+    folder = place.truth / "state" / company.label(done - 1)
     return {file.stem: pd.read_parquet(file) for file in sorted(folder.glob("*.parquet"))}
+
+
+def _close_books(place: _Place, company: Company, done: int, state: dict[str, pd.DataFrame]) -> None:
+    """Put the state on file, then say so: months that a torn run wrote after the last closing are redone."""
+    folder = place.truth / "state" / company.label(done - 1)
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, frame in state.items():
+        _write_parquet(folder / f"{name}.parquet", frame)
+    _sign(place, company, done)
+    for other in folder.parent.iterdir():
+        if other != folder:
+            shutil.rmtree(other)
 
 
 def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
@@ -271,7 +290,7 @@ def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
     write(path, sink.getvalue())
 
 
-def _close(place: _Place, company: Company, done: int) -> None:
+def _sign(place: _Place, company: Company, done: int) -> None:
     book = {
         "seed": company.seed,
         "start": company.start.isoformat(),
