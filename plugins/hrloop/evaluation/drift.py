@@ -1,0 +1,76 @@
+"""How far a distribution has moved: the population stability index. Pure.
+
+PSI = Σ (actual - expected) · ln(actual / expected) over bins. Bands after Siddiqi, Credit Risk Scorecards
+(2006): below 0.10 stable, below 0.25 shifting, from there shifted.
+"""
+
+import numpy as np
+import pandas as pd
+
+SHIFTING, SHIFTED = 0.10, 0.25
+
+
+def psi(expected: np.ndarray, actual: np.ndarray) -> float:
+    """PSI between two distributions, given as shares of the same bins, each summing to 1.
+
+    Raises ValueError for shares that are none, and for a bin that is empty on one side only, where PSI is
+    infinite: merge it with its neighbour, or use ``psi_of_counts``, which smooths.
+    """
+    expected, actual = np.asarray(expected, dtype=float), np.asarray(actual, dtype=float)
+    if expected.shape != actual.shape or expected.ndim != 1:
+        raise ValueError(f"{expected.shape} expected and {actual.shape} actual shares; give the same bins")
+    for name, shares in (("expected", expected), ("actual", actual)):
+        if not ((shares >= 0).all() and abs(shares.sum() - 1) < 1e-6):
+            raise ValueError(f"the {name} shares must be at least 0 and sum to 1; they sum to {shares.sum()}")
+    used = (expected > 0) | (actual > 0)
+    if ((expected == 0) | (actual == 0))[used].any():
+        raise ValueError("a bin is empty on one side only; merge bins, or use psi_of_counts")
+    expected, actual = expected[used], actual[used]
+    return float(np.sum((actual - expected) * np.log(actual / expected)))
+
+
+def psi_of_counts(expected: np.ndarray, actual: np.ndarray) -> float:
+    """PSI between two rows of counts over the same bins, half a row added to each bin.
+
+    Raises ValueError when a side has no rows: nothing seen is not the same as nothing changed.
+    """
+    expected, actual = np.asarray(expected, dtype=float), np.asarray(actual, dtype=float)
+    if expected.sum() == 0 or actual.sum() == 0:
+        raise ValueError("no rows on one side; drift cannot be told")
+    expected, actual = expected + 0.5, actual + 0.5
+    return psi(expected / expected.sum(), actual / actual.sum())
+
+
+def psi_of_values(expected: pd.Series, actual: pd.Series, bins: int = 10) -> float:
+    """PSI between two samples of one feature; missing values are a bin of their own.
+
+    Numbers are cut at the quantiles of the expected sample into equally full bins; texts and booleans are
+    their own bins. Raises ValueError when a sample has no rows.
+    """
+    if pd.api.types.is_numeric_dtype(expected) and not pd.api.types.is_bool_dtype(expected):
+        before = expected.to_numpy(dtype=float, na_value=np.nan)
+        now = actual.to_numpy(dtype=float, na_value=np.nan)
+        present = before[~np.isnan(before)]
+        edges = np.unique(np.quantile(present, np.linspace(0, 1, bins + 1)[1:-1])) if len(present) else []
+        last = len(edges) + 1
+        counts = [
+            np.bincount(
+                np.where(np.isnan(values), last, np.searchsorted(edges, values, side="right")),
+                minlength=last + 1,
+            )
+            for values in (before, now)
+        ]
+    else:
+        both = pd.concat([expected, actual], ignore_index=True).astype(object)
+        codes, uniques = pd.factorize(both, use_na_sentinel=False)
+        cut = len(expected)
+        counts = [np.bincount(part, minlength=len(uniques)) for part in (codes[:cut], codes[cut:])]
+    used = (counts[0] + counts[1]) > 0
+    return psi_of_counts(counts[0][used], counts[1][used])
+
+
+def band(value: float) -> str:
+    """``stable``, ``shifting`` or ``shifted``. Raises ValueError for a PSI that is missing."""
+    if not np.isfinite(value):
+        raise ValueError("PSI is missing; a drift that was not measured is not small")
+    return "stable" if value < SHIFTING else "shifting" if value < SHIFTED else "shifted"

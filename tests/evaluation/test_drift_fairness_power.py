@@ -1,0 +1,95 @@
+"""Drift, selection rates and sample sizes: by simulation, and closed on what is missing."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hrloop.evaluation import drift, fairness, power
+from scipy.stats import norm
+
+
+def test_no_drift_is_small_and_drift_is_not():
+    r = np.random.default_rng(0)
+    before = pd.Series(r.normal(size=5000))
+    assert drift.psi_of_values(before, pd.Series(r.normal(size=2000))) < 0.02
+    assert drift.psi_of_values(before, pd.Series(r.normal(1, 1, size=2000))) > 0.25
+    texts = pd.Series(r.choice(["a", "b", "c"], 3000))
+    assert drift.psi_of_values(texts, pd.Series(r.choice(["a", "b", "c"], 3000))) < 0.02
+    assert drift.psi_of_values(texts, pd.Series(["d"] * 500)) > 0.25
+
+
+def test_values_that_go_missing_are_drift():
+    before = pd.Series(np.arange(1000.0))
+    now = before.where(before % 3 > 0)
+    assert drift.psi_of_values(before, now) > 0.25
+    flags = pd.Series([True, False] * 500)
+    assert drift.psi_of_values(flags, pd.Series([True, None] * 500, dtype="boolean")) > 0.25
+    nothing = pd.Series([np.nan] * 100)
+    assert drift.psi_of_values(nothing, nothing) == pytest.approx(0)
+
+
+def test_what_cannot_be_compared_is_refused_and_never_zero():
+    with pytest.raises(ValueError, match="no rows on one side"):
+        drift.psi_of_values(pd.Series([1.0, 2.0]), pd.Series([], dtype=float))
+    with pytest.raises(ValueError, match="empty on one side"):
+        drift.psi(np.array([0.5, 0.5]), np.array([1.0, 0.0]))
+    with pytest.raises(ValueError, match="sum to 1"):
+        drift.psi(np.array([0.5, 0.4]), np.array([0.5, 0.5]))
+    with pytest.raises(ValueError, match="same bins"):
+        drift.psi(np.array([1.0]), np.array([0.5, 0.5]))
+    with pytest.raises(ValueError, match="not small"):
+        drift.band(float("nan"))
+
+
+def test_exact_ratio_intervals_cover_in_small_groups():
+    """True ratio 0.6 / 0.4 seen from 25 and 20 people; at least the level they promise."""
+    r = np.random.default_rng(0)
+    covered, runs = 0, 400
+    for _ in range(runs):
+        selected = {"a": int(r.binomial(25, 0.6)), "b": int(r.binomial(20, 0.4))}
+        found = fairness.impact_ratios(selected, {"a": 25, "b": 20})
+        truth = {"b": 0.4 / 0.6, "a": 0.6 / 0.4}
+        covered += all(i.ratio.low <= truth[i.group] <= i.ratio.high for i in found)
+    assert covered / runs >= 0.95
+
+
+def test_a_group_of_two_is_no_measure_for_the_others():
+    found = fairness.impact_ratios({"a": 2, "b": 50, "c": 20}, {"a": 2, "b": 100, "c": 100})
+    assert {i.group: (i.reference, i.finding) for i in found} == {
+        "a": ("b", "undetermined"),
+        "c": ("b", "adverse"),
+    }
+
+
+def test_one_group_or_none_has_nothing_to_compare():
+    assert fairness.impact_ratios({}, {}) == []
+    assert fairness.impact_ratios({"a": 3}, {"a": 50}) == []
+
+
+def test_nobody_selected_is_no_finding():
+    (only,) = fairness.impact_ratios({"a": 0, "b": 0}, {"a": 50, "b": 50})
+    assert np.isnan(only.ratio.value)
+    assert only.finding == "none"
+
+
+@pytest.mark.parametrize(
+    ("selected", "decided"),
+    [({"a": 1}, {"b": 1}), ({"a": 3}, {"a": 2}), ({"a": 0}, {"a": 0}), ({"a": 0.5}, {"a": 2})],
+)
+def test_numbers_that_cannot_be_are_refused(selected, decided):
+    with pytest.raises(ValueError, match="group"):
+        fairness.impact_ratios(selected, decided)
+
+
+def test_the_sample_size_has_the_power_it_promises():
+    r = np.random.default_rng(1)
+    a, b = power.sample_sizes(0.20, 0.25, share=0.2)
+    one, other = r.binomial(a, 0.20, 4000), r.binomial(b, 0.25, 4000)
+    pooled = (one + other) / (a + b)
+    z = (other / b - one / a) / np.sqrt(pooled * (1 - pooled) * (1 / a + 1 / b))
+    assert np.mean(np.abs(z) > norm.ppf(0.975)) == pytest.approx(0.80, abs=0.025)
+
+
+@pytest.mark.parametrize(("base", "other", "share"), [(0.2, 0.2, 0.5), (0, 0.2, 0.5), (0.2, 0.3, 1.0)])
+def test_rates_that_cannot_be_compared_are_refused(base, other, share):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        power.sample_sizes(base, other, share=share)
