@@ -1,7 +1,7 @@
 """The outcome warehouse: dbt, a task for each model."""
 
 from airflow.sdk import DAG, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException
 from conventions import BUILT, DEFAULT_ARGS, PASSED, START, SWEEP, given_as_of, woken_by
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos.constants import InvocationMode, LoadMode, TestBehavior
@@ -43,16 +43,14 @@ to go on from there. See `docs/runbooks/dag-failed.md`.
 """,
 ) as dag:
 
-    @task
+    @task.short_circuit
     def which_as_of(**context) -> dict:
-        """The as_ofs to build for and the variables that dbt needs; skips the rest when none is pending."""
+        """The as_ofs to build for and the variables that dbt needs; empty, the rest is skipped."""
         from hrloop.rhythms import Loop, due, intake
 
         loop = Loop.open()
         as_ofs = due(loop, "warehouse", "gate", given_as_of(context))
-        if not as_ofs:
-            raise AirflowSkipException("Every as_of that passed the gate is in the warehouse.")
-        return intake.plan_build(loop, as_ofs)
+        return intake.plan_build(loop, as_ofs) if as_ofs else {}
 
     @task(outlets=[BUILT])
     def mark_done(plan: dict, **context) -> dict:

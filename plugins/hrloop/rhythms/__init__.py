@@ -2,11 +2,15 @@
 
 DAGs, the command line and replay call these same functions. A step may be run again at any time: it takes
 a lock, begins anew, and leaves what one run leaves.
+
+Rooms are imported by the step that needs them: each task of a DAG is a process of its own, and reading files
+in must not wait until MLflow and dbt are loaded (seconds each).
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
@@ -15,6 +19,9 @@ from hrloop import usecase
 from hrloop.settings import Settings
 from hrloop.warehouse import Warehouse, open_warehouse, steps
 from hrloop.warehouse.steps import EVERY_USE_CASE
+
+if TYPE_CHECKING:
+    from hrloop.release import Registry
 
 
 class Refused(ValueError):
@@ -33,7 +40,9 @@ class Refused(ValueError):
 class Loop:
     """What the steps work with. Warehouse and registry are opened when first asked for."""
 
-    def __init__(self, settings: Settings, warehouse: Warehouse | None = None, registry=None):
+    def __init__(
+        self, settings: Settings, warehouse: Warehouse | None = None, registry: "Registry | None" = None
+    ):
         self.settings = settings
         self._warehouse = warehouse
         self._registry = registry
@@ -48,6 +57,14 @@ class Loop:
         if self._warehouse is None:
             self._warehouse = open_warehouse(self.settings)
         return self._warehouse
+
+    @property
+    def registry(self) -> "Registry":
+        if self._registry is None:
+            from hrloop.release import connect
+
+            self._registry = connect(self.settings)
+        return self._registry
 
     def use_cases(self) -> dict[str, usecase.UseCase]:
         """The declared use cases by name. Raises UseCaseError when one is bad, or when there is none."""
@@ -65,8 +82,8 @@ def recorded(
     """Run a step on record: yields the summary to fill, and writes it to ``loop.steps`` at the end.
 
     Steps that name the same ``alone`` (default: the same step and use case) never run at the same time, in
-    whatever process; the lock dies with its holder. Refused leaves the state ``failed``. Any other error,
-    and ``kill -9``, leaves ``running``: the step is still pending and the next sweep takes it up.
+    whatever process; the lock dies with its holder. A refusal (ValueError) leaves the state ``failed``. Any
+    other error, and ``kill -9``, leaves ``running``: the step is pending and the next sweep takes it up.
     """
     engine = loop.warehouse.engine("engine")
     lock = {"name": f"hrloop {alone or f'{step} {use_case}'}"}
@@ -77,8 +94,10 @@ def recorded(
             steps.start(connection, step, use_case, as_of)
             yield summary
             steps.finish(connection, step, use_case, as_of, summary)
-        except Refused as refusal:
-            steps.fail(connection, step, use_case, as_of, refusal.summary)
+        except ValueError as refusal:
+            if not isinstance(refusal, OSError):  # as is a garbled answer of a server: trouble that passes
+                reason = getattr(refusal, "summary", {"reason": str(refusal)})
+                steps.fail(connection, step, use_case, as_of, reason)
             raise
         finally:
             connection.execute(text("select pg_advisory_unlock(hashtextextended(:name, 0))"), lock)

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from hrloop import as_of as moment
-from hrloop import quality, sources, transform
 from hrloop.rhythms import Loop, Refused, recorded
 from hrloop.warehouse import steps
 from hrloop.warehouse.steps import EVERY_USE_CASE
@@ -18,6 +17,8 @@ class GateFailed(Refused):
 
 def ingest(loop: Loop, as_of: datetime) -> dict:
     """Take the files that arrived by ``as_of`` and were not taken yet into ``raw``."""
+    from hrloop import sources
+
     with recorded(loop, "ingest", as_of, alone=ALONE) as summary:
         report = sources.ingest(loop.warehouse, loop.settings, as_of)
         summary.update(taken=len(report.taken), refused=len(report.refused), waiting=report.waiting)
@@ -29,6 +30,8 @@ def gate(loop: Loop, as_of: datetime) -> dict:
 
     Raises GateFailed, with the whole finding, after it went on record.
     """
+    from hrloop import quality
+
     with recorded(loop, "gate", as_of, alone=ALONE) as summary:
         report = quality.gate(loop.warehouse, loop.settings, as_of)
         summary.update(batches=len(report.batches), quarantined=report.quarantined)
@@ -115,8 +118,24 @@ def record_build(loop: Loop, plan: dict) -> dict:
 
 def build(loop: Loop, as_of: datetime) -> dict:
     """Build the warehouse for one as_of in this process (the DAG runs the same models as tasks)."""
+    from hrloop import transform
+
     with recorded(loop, "warehouse", as_of, alone=ALONE) as summary:
         plan = plan_build(loop, [as_of])
         transform.build(loop.warehouse, loop.settings, plan["variables"])
         summary.update(stands_at=plan["variables"]["as_of"])
     return summary
+
+
+def refresh_decisions(loop: Loop) -> None:
+    """Bring the loop's decisions that were taken since the last build into the warehouse, where it stands."""
+    from hrloop import transform
+
+    with loop.warehouse.engine("engine").connect() as connection:
+        stands = steps.latest_done(connection, "warehouse")
+    transform.build(
+        loop.warehouse,
+        loop.settings,
+        {"as_of": moment.text(stands), **variables(loop)},
+        select=("source:loop.decisions+",),
+    )
