@@ -1,6 +1,6 @@
 """What a container of docker-compose.yaml runs.
 
-    python deploy/container.py bootstrap            databases, roles, migrations; then ends
+    python deploy/container.py bootstrap            `hrloop setup` and Airflow's own tables; then ends
     python deploy/container.py accounts             MLflow's owner and viewer; then ends
     python deploy/container.py mlflow               becomes MLflow's server
     python deploy/container.py airflow-scheduler    becomes that component of Airflow (so for each)
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from hrloop import services
 from hrloop.services import Service
 from hrloop.settings import Settings, load
-from hrloop.warehouse import Warehouse, open_warehouse
+from hrloop.warehouse import Warehouse
 
 WORKER = "airflow-worker"
 LONG_RUNNING = ("mlflow", *services.AIRFLOW, WORKER)
@@ -27,8 +27,10 @@ LONG_RUNNING = ("mlflow", *services.AIRFLOW, WORKER)
 
 def bootstrap(settings: Settings) -> None:
     """Bring the databases to this version. Safe to run at every start, and by several at once."""
-    warehouse = open_warehouse(settings)
-    services.migrate_airflow(settings, warehouse)
+    from hrloop.cli.operate import setup
+
+    setup()
+    services.migrate_airflow(settings, _known(settings))
 
 
 def service(settings: Settings, name: str, host: str) -> Service:

@@ -67,10 +67,9 @@ def test_no_state_and_no_secret_enters_the_context(path: str) -> None:
     assert not in_context(path)
 
 
-def test_it_starts_from_pinned_images_of_no_named_registry() -> None:
-    images = [arguments.split()[0] for instruction, arguments in INSTRUCTIONS if instruction == "FROM"]
-    assert len(set(images)) == 1, "the packages must be built for the Python that runs them"
-    assert re.fullmatch(r"python:3\.11\.\d+-slim-[a-z]+", images[0])
+def test_it_starts_from_a_pinned_image_of_no_named_registry() -> None:
+    (image,) = [arguments for instruction, arguments in INSTRUCTIONS if instruction == "FROM"]
+    assert re.fullmatch(r"python:3\.11\.\d+-slim-[a-z]+", image)
 
 
 def test_packages_are_the_locked_ones() -> None:
@@ -78,7 +77,7 @@ def test_packages_are_the_locked_ones() -> None:
     calls = [call for name, arguments in INSTRUCTIONS if name == "RUN" for call in arguments.split("&&")]
     installs = [set(shlex.split(call)) for call in calls if call.split()[:2] == ["pip", "install"]]
     locked, own = installs
-    assert {"--require-hashes", "-r", "requirements.txt"} <= locked
+    assert {"--require-hashes", "--only-binary", ":all:", "requirements.txt"} <= locked
     assert {"--no-deps", "--no-build-isolation", "--editable", "."} <= own
 
 

@@ -35,12 +35,10 @@ def free_ports(count: int) -> list[str]:
 
 
 def image_environment() -> dict[str, str]:
-    """What the Dockerfile's last stage sets."""
+    """What the Dockerfile sets."""
     text = (PROJECT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
-    stage = text.rsplit("\nFROM ", 1)[1]
-    return dict(
-        re.findall(r"([A-Z_]+)=(\S+)", " ".join(re.findall(r"^ENV (.*)$", stage, flags=re.MULTILINE)))
-    )
+    lines = re.findall(r"^ENV (.*)$", text, flags=re.MULTILINE)
+    return dict(re.findall(r"([A-Z_]+)=(\S+)", " ".join(lines)))
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +67,6 @@ def installation(
             r"appendonly yes\n": f"appendonly yes\nbind 127.0.0.1\nport {redis}\n",
             r"redis-cli ping": f"redis-cli -p {redis} ping",
             r"\b0\.0\.0\.0\b": "127.0.0.1",
-            r"/opt/venv": sys.prefix,
             r"/opt/hrloop": str(PROJECT),
             r"/var/lib/hrloop": str(home),
             r"/srv/landing": str(home / "landing"),
@@ -90,9 +87,10 @@ def native(installation, compose: dict) -> Callable[[str], dict]:
 
     def service(name: str) -> dict:
         given = compose["services"][name]
-        environment = {"HOME": str(home), "HOSTNAME": socket.gethostname(), "LANG": "C.UTF-8"}
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.defpath])
+        environment = {"PATH": path, "HOME": str(home), "HOSTNAME": socket.gethostname(), "LANG": "C.UTF-8"}
         for variable, value in {**image_environment(), **given["environment"]}.items():
-            environment[variable] = replaced(value.replace("$PATH", os.defpath))
+            environment[variable] = replaced(value)
         shell, *check = [replaced(word) for word in given.get("healthcheck", {}).get("test", ["none"])]
         return {
             "command": [replaced(word) for word in given["command"]],
