@@ -7,8 +7,8 @@ study that more women choose, down. Neither matters for the truth.
 import numpy as np
 import pandas as pd
 
-from hrloop.practice.company import Company, identifiers, later, pick, seconds
-from hrloop.practice.people import EDUCATION_LEVELS, position
+from hrloop.practice.company import Company, identifiers, later, pick, position, seconds
+from hrloop.practice.people import EDUCATION_LEVELS
 
 FOLLOW_RATE = 0.9  # how often people do what the recommendation says
 ADVANCED_SHARE = 0.4  # of a requisition's applicants, when people choose alone
