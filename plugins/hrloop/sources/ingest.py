@@ -1,9 +1,14 @@
 """What has arrived by a time, into ``raw``: each batch once, each in a transaction of its own."""
 
+# ruff: noqa: S608 - only a constant is put into statements; values are bound
+
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 import pyarrow as pa
+from adbc_driver_postgresql.dbapi import Connection
 from sqlalchemy import text
 
 from hrloop import as_of as moments
@@ -12,7 +17,7 @@ from hrloop.sources import contract, declaration, files, rest, sql
 from hrloop.sources.contract import Refusal, Table
 from hrloop.sources.declaration import Declaration, FilesSource, SqlSource
 from hrloop.sources.files import LandingFile
-from hrloop.sources.load import Batch, Loaded, load, load_pull
+from hrloop.sources.load import NEVER_TAKEN, Batch, Loaded, load, load_pull
 from hrloop.sources.pull import SourceError, content_sha256, until, watermark
 from hrloop.sources.rows import Prepared, name_columns, prepare, refuse_zero_bytes
 from hrloop.sources.tables import ensure_tables
@@ -72,22 +77,23 @@ def ingest(wh: Warehouse, settings: Settings, as_of: datetime) -> IngestReport:
     Raises DeclarationError before anything is taken; and SourceError, after all else has been taken, when
     a database or an API could not be read.
     """
-    run = _Ingest(wh, settings, declaration.load(settings), moments.utc(as_of))
-    pulls = [
-        (contract.load()[f"{system}.{name}"], source.credential(settings, system))
-        for system, source in run.declared.systems.items()
-        if not isinstance(source, FilesSource)
-        for name in source.tables
-    ]
-    ensure_tables(wh)
-    run.take_files()
-    failures = []
-    for table, credential in pulls:
-        try:
-            run.take_pull(table, credential)
-        except SourceError as error:
-            failures.append(str(error))
-    run.forget_refusals()
+    with ExitStack() as connections:
+        run = _Ingest(wh, settings, declaration.load(settings), moments.utc(as_of), connections)
+        pulls = [
+            (contract.load()[f"{system}.{name}"], source.credential(settings, system))
+            for system, source in run.declared.systems.items()
+            if not isinstance(source, FilesSource)
+            for name in source.tables
+        ]
+        ensure_tables(wh)
+        run.take_files()
+        failures = []
+        for table, credential in pulls:
+            try:
+                run.take_pull(table, credential)
+            except SourceError as error:
+                failures.append(str(error))
+        run.forget_refusals()
     if failures:
         raise SourceError("; ".join(failures))
     return run.report
@@ -101,7 +107,13 @@ class _Ingest:
     settings: Settings
     declared: Declaration
     as_of: datetime
+    connections: ExitStack
     report: IngestReport = field(default_factory=IngestReport)
+
+    @cached_property
+    def loader(self) -> Connection:
+        """One connection for all batches, opened for the first: to open it costs more than most batches."""
+        return self.connections.enter_context(self.wh.adbc("loader"))
 
     def take_files(self) -> None:
         batches = self._batches()
@@ -130,8 +142,8 @@ class _Ingest:
         with self.wh.engine("loader").connect() as connection:
             return connection.execute(
                 text(
-                    "select batch_id, system, table_name, file_name from loop.batches"
-                    " where status <> 'refused'"
+                    "select batch_id, system, table_name, file_name from loop.batches as b"
+                    f" where not {NEVER_TAKEN}"
                 )
             ).all()
 
@@ -157,7 +169,7 @@ class _Ingest:
         rows, lines = files.read(data, file.file_name, table, self.declared.table(full_name))
         batch = Batch(table, file.batch_id, file.file_name, file.content_sha256, arrived_at)
         prepared = self._prepare(batch, rows, lines)
-        self._report(batch, prepared, load(self.wh, batch, prepared))
+        self._report(batch, prepared, load(self.loader, batch, prepared))
 
     def take_pull(self, table: Table, credential: str | None) -> None:
         """Pull what a database or an API has that is new. Raises SourceError when it cannot be read."""
@@ -186,7 +198,7 @@ class _Ingest:
         except Refusal as error:
             self._refuse(batch, self.as_of, error)
             return
-        self._report(batch, prepared, load_pull(self.wh, batch, prepared, last))
+        self._report(batch, prepared, load_pull(self.loader, batch, prepared, last))
 
     def _prepare(self, batch: Batch, rows: pa.Table, lines: pa.Array) -> Prepared:
         source = self.declared.systems[batch.table.system]
@@ -220,12 +232,12 @@ class _Ingest:
         with self.wh.engine("loader").begin() as connection:
             connection.execute(
                 text(
-                    """insert into loop.batches
+                    f"""insert into loop.batches as b
                         (batch_id, system, table_name, file_name, content_sha256, arrived_at, status, reason)
                     values (:batch_id, :system, :table, :file_name, :sha256, :arrived_at, 'refused', :reason)
                     on conflict (batch_id) do update set status = 'refused', reason = excluded.reason,
                         file_name = excluded.file_name, arrived_at = excluded.arrived_at
-                    where batches.status in ('refused', 'superseded') and batches.rows_in = 0"""
+                    where {NEVER_TAKEN}"""
                 ),
                 {
                     "batch_id": refused.batch_id,

@@ -15,13 +15,14 @@ from datetime import datetime
 
 import adbc_driver_manager as driver
 import pyarrow as pa
-from adbc_driver_postgresql.dbapi import Cursor
+from adbc_driver_postgresql.dbapi import Connection, Cursor
 
 from hrloop.sources.contract import Table
 from hrloop.sources.rows import DETAILS, DUPLICATE_KEY, INTERNAL, Held, Prepared
-from hrloop.warehouse import Warehouse
 
 _UNIQUE_VIOLATION = "23505"
+# A batch that never came in: it was refused, and perhaps its file was replaced or removed since.
+NEVER_TAKEN = "(b.status = 'refused' or b.status = 'superseded' and b.gated_as_of is null)"
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,13 @@ def original_of(table: Table, alias: str) -> str:
     return f"(to_jsonb({alias}) - '{{{internal}}}'::text[] || coalesce({alias}._extra, '{{}}'))"
 
 
-def load(wh: Warehouse, batch: Batch, prepared: Prepared) -> Loaded | None:
-    """Load a batch; None when it has been taken before. A batch that was refused may be taken now."""
+def load(connection: Connection, batch: Batch, prepared: Prepared) -> Loaded | None:
+    """Load a batch; None when it has been taken before. A batch that was refused may be taken now.
+
+    ``connection`` is the loader's, with nothing under way on it, and so it is left.
+    """
     try:
-        with _loading(wh, batch) as cursor:
+        with _loading(connection, batch) as cursor:
             if cursor is None:
                 return None
             _copy(cursor, batch.table, prepared.rows)
@@ -69,7 +73,7 @@ def load(wh: Warehouse, batch: Batch, prepared: Prepared) -> Loaded | None:
     except driver.IntegrityError as error:
         if error.sqlstate != _UNIQUE_VIOLATION:
             raise
-    with _loading(wh, batch) as cursor:
+    with _loading(connection, batch) as cursor:
         if cursor is None:
             return None
         _stage(cursor, batch.table, prepared.rows)
@@ -78,12 +82,14 @@ def load(wh: Warehouse, batch: Batch, prepared: Prepared) -> Loaded | None:
         return _enter(cursor, batch, prepared.rows_in, prepared.extra_columns)
 
 
-def load_pull(wh: Warehouse, batch: Batch, prepared: Prepared, watermark: datetime | None) -> Loaded | None:
+def load_pull(
+    connection: Connection, batch: Batch, prepared: Prepared, watermark: datetime | None
+) -> Loaded | None:
     """Load what a pull brought beyond the rows that are there already; None when nothing of it is new.
 
     ``watermark``, the last change that the pull delivered, is kept in the same transaction.
     """
-    with _loading(wh, batch) as cursor:
+    with _loading(connection, batch) as cursor:
         if cursor is None:
             return None
         _stage(cursor, batch.table, prepared.rows)
@@ -99,20 +105,25 @@ def load_pull(wh: Warehouse, batch: Batch, prepared: Prepared, watermark: dateti
 
 
 @contextmanager
-def _loading(wh: Warehouse, batch: Batch) -> Iterator[Cursor | None]:
+def _loading(connection: Connection, batch: Batch) -> Iterator[Cursor | None]:
     """A cursor in a transaction that has the table to itself; None when the batch has been taken."""
-    with wh.adbc("loader") as connection, connection.cursor() as cursor:
-        _scalar(
-            cursor,
-            "select pg_advisory_xact_lock(hashtext('hrloop.sources'), hashtext($1))::text",
-            batch.table.raw,
-        )
-        taken = _scalar(
-            cursor,
-            "select count(*) from loop.batches where batch_id = $1 and status <> 'refused'",
-            batch.batch_id,
-        )
-        yield None if taken else cursor
+    with connection.cursor() as cursor:
+        try:
+            _scalar(
+                cursor,
+                "select pg_advisory_xact_lock(hashtext('hrloop.sources'), hashtext($1))::text",
+                batch.table.raw,
+            )
+            taken = _scalar(
+                cursor,
+                f"select count(*) from loop.batches as b where batch_id = $1 and not {NEVER_TAKEN}",
+                batch.batch_id,
+            )
+            yield None if taken else cursor
+        except BaseException:
+            connection.rollback()
+            raise
+        connection.commit()
 
 
 def _scalar(cursor: Cursor, statement: str, *values):

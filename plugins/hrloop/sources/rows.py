@@ -233,11 +233,10 @@ def known_at(
     ``history_until``, which the source declares to have been known all along, keep their update alone.
     """
     arrived = pa.scalar(arrived_at, MOMENT)
-    known = pc.max_element_wise(updated, arrived)  # a null update gives the arrival
-    if history_until is None:
-        return known
-    early = pc.fill_null(pc.less(updated, pa.scalar(history_until, MOMENT)), False)
-    return pc.if_else(early, updated, known)
+    own = pc.greater(updated, arrived)
+    if history_until is not None:
+        own = pc.or_(own, pc.less(updated, pa.scalar(history_until, MOMENT)))
+    return pc.if_else(pc.fill_null(own, False), updated, arrived)
 
 
 def moments_of(column: pa.ChunkedArray, time_zone: str | None) -> pa.ChunkedArray:
