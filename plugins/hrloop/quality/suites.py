@@ -126,7 +126,9 @@ def load_suites(project: Path) -> dict[str, Suite]:
                 f"{path}: the source contract has no table {path.parent.name}.{path.stem};"
                 " name the file <system>/<table>.yaml or remove it"
             )
-    suites = {name: _load(folder / table.system / f"{table.name}.yaml", table) for name, table in contract.items()}
+    suites = {
+        name: _load(folder / table.system / f"{table.name}.yaml", table) for name, table in contract.items()
+    }
     return {name: suites[name] for name in _in_order(suites, folder)}
 
 
@@ -149,7 +151,8 @@ def _load(path: Path, table: Table) -> Suite:
         suite = Suite(**document)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc'])) or 'file'}: {_remedy(problem)}" for problem in error.errors()
+            f"{'.'.join(map(str, problem['loc'])) or 'file'}: {_remedy(problem)}"
+            for problem in error.errors()
         )
         raise SuiteError(f"{path}: {problems}") from error
     for key, problem in _misfits(suite, table, path):
@@ -181,10 +184,16 @@ def _misfits(suite: Suite, table: Table, path: Path):
         )
     for column in suite.completeness.groups if suite.completeness else ():
         if column not in open_columns:
-            yield "completeness.groups", f"{column} is no column to group by; use one of {_listed(open_columns)}"
+            yield (
+                "completeness.groups",
+                f"{column} is no column to group by; use one of {_listed(open_columns)}",
+            )
     for number, taxonomy in enumerate(suite.taxonomy):
         if taxonomy.column not in open_columns:
-            yield f"taxonomy.{number}.column", f"{taxonomy.column} is unknown; use one of {_listed(open_columns)}"
+            yield (
+                f"taxonomy.{number}.column",
+                f"{taxonomy.column} is unknown; use one of {_listed(open_columns)}",
+            )
         seed = path.parents[2] / SEEDS / taxonomy.synonyms
         if not seed.is_file():
             yield f"taxonomy.{number}.synonyms", f"there is no {seed}; add the seed or correct the name"
@@ -192,7 +201,10 @@ def _misfits(suite: Suite, table: Table, path: Path):
             yield f"taxonomy.{number}.synonyms", f"{seed} must begin with the header synonym,canonical"
     for number, reference in enumerate(suite.references):
         if reference.column not in table.columns:
-            yield f"references.{number}.column", f"{reference.column} is unknown; use a column of the contract"
+            yield (
+                f"references.{number}.column",
+                f"{reference.column} is unknown; use a column of the contract",
+            )
         target = contract.get(reference.table)
         if target is None or target.key[0] != reference.column:
             yield (

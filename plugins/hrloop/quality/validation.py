@@ -1,0 +1,156 @@
+"""Great Expectations at work: suites on Postgres, results on disk, data docs to look at.
+
+GX is given its data context in memory; validation results and data docs are written below the installation's
+``home``. It reads as the loader, in read-only sessions, and nothing of what it stores holds a credential.
+"""
+
+import shutil
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import great_expectations as gx
+from great_expectations.checkpoint import UpdateDataDocsAction
+from great_expectations.core.run_identifier import RunIdentifier
+from great_expectations.data_context.types.base import DataContextConfig
+from great_expectations.expectations.expectation import Expectation
+
+from hrloop import as_of as moment
+from hrloop.settings import Settings
+from hrloop.warehouse import Warehouse
+
+SITE = "gate"
+RUNS_KEPT = 30  # as_ofs in the data docs; the verdicts of all times are in loop.gate_results
+_NUMBER = "number"  # in the meta of an expectation: its place, as GX keeps no order
+_COUNTS_ONLY = {"result_format": "SUMMARY", "partial_unexpected_count": 0}  # no value of a row leaves raw
+
+
+class ValidationError(RuntimeError):
+    """An expectation could not be evaluated, so nothing is known about the batches: none of them passes."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What to hold against one selection of rows. ``name`` is the suite's, and that of its page."""
+
+    name: str
+    query: str
+    expectations: list[Expectation]
+
+
+def docs_folder(settings: Settings) -> Path:
+    """Where the data docs are; ``index.html`` is the page to open."""
+    return settings.home / "data_docs"
+
+
+def run(
+    wh: Warehouse, settings: Settings, as_of: datetime, name: str, checks: list[Check]
+) -> list[list[dict]]:
+    """Evaluate all checks in one checkpoint, and renew the data docs.
+
+    Returns for every check, in order, the result of each of its expectations as GX writes it: ``success``,
+    ``result``. Raises ValidationError when one of them met an error.
+    """
+    context = gx.get_context(project_config=_config(settings))
+    source = context.data_sources.add_postgres(
+        "warehouse",
+        connection_string=wh.url("loader").render_as_string(hide_password=False).replace("$", r"\$"),
+        kwargs={"connect_args": {"options": "-c timezone=UTC -c default_transaction_read_only=on"}},
+    )
+    try:
+        definitions = []
+        for check in checks:
+            asset = source.add_query_asset(check.name, query=check.query)
+            for number, expectation in enumerate(check.expectations):
+                expectation.meta = {**(expectation.meta or {}), _NUMBER: number}
+            suite = context.suites.add(gx.ExpectationSuite(check.name, expectations=check.expectations))
+            batch = asset.add_batch_definition("delivered")
+            definitions.append(
+                context.validation_definitions.add(
+                    gx.ValidationDefinition(name=check.name, data=batch, suite=suite)
+                )
+            )
+        checkpoint = context.checkpoints.add(
+            gx.Checkpoint(
+                name=name,
+                validation_definitions=definitions,
+                actions=[UpdateDataDocsAction(name="data docs", site_names=[SITE])],
+                result_format=_COUNTS_ONLY,
+            )
+        )
+        _forget_old_runs(settings)
+        run_id = RunIdentifier(run_name=f"{moment.text(as_of)} {name}".replace(":", ""), run_time=as_of)
+        outcome = checkpoint.run(run_id=run_id)
+    finally:
+        source.get_engine().dispose()
+    return [
+        _in_order(check, validation.results)
+        for check, validation in zip(checks, outcome.run_results.values(), strict=True)
+    ]
+
+
+def _in_order(check: Check, results: list) -> list[dict]:
+    """The results of a check in the order of its expectations. Raises ValidationError for an error in one."""
+    by_number = {result.expectation_config.meta[_NUMBER]: result for result in results}
+    ordered = [by_number[number] for number in range(len(check.expectations))]
+    for result in ordered:
+        problem = _exception(result.exception_info or {})
+        if problem:
+            raise ValidationError(f"{check.name}: {result.expectation_config.type}: {problem}")
+    return [{"success": result.success, "result": result.result} for result in ordered]
+
+
+def _exception(info: dict) -> str | None:
+    """The message of an exception that GX caught: it notes one per expectation, or one per metric."""
+    if "raised_exception" in info:
+        return info.get("exception_message") if info["raised_exception"] else None
+    return next((message for part in info.values() if (message := _exception(part))), None)
+
+
+def _config(settings: Settings) -> DataContextConfig:
+    """A data context in memory whose validation results and data docs are files."""
+
+    def files(folder: Path) -> dict:
+        return {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder)}
+
+    memory = {"class_name": "InMemoryStoreBackend"}
+    return DataContextConfig(
+        expectations_store_name="expectations",
+        validation_results_store_name="results",
+        checkpoint_store_name="checkpoints",
+        stores={
+            "expectations": {"class_name": "ExpectationsStore", "store_backend": memory},
+            "checkpoints": {"class_name": "CheckpointStore", "store_backend": memory},
+            "validation_definition_store": {
+                "class_name": "ValidationDefinitionStore",
+                "store_backend": memory,
+            },
+            "results": {
+                "class_name": "ValidationResultsStore",
+                "store_backend": files(_results_folder(settings)),
+            },
+        },
+        data_docs_sites={
+            SITE: {
+                "class_name": "SiteBuilder",
+                "show_how_to_buttons": False,
+                "store_backend": files(docs_folder(settings)),
+                "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+            }
+        },
+        analytics_enabled=False,
+        progress_bars={"globally": False},
+    )
+
+
+def _results_folder(settings: Settings) -> Path:
+    return settings.home / "validation_results"
+
+
+def _forget_old_runs(settings: Settings) -> None:
+    """Keep the latest runs only: GX reads all of them whenever it renews its index page."""
+    runs = {path.name for path in _results_folder(settings).glob("*/*/*") if path.is_dir()}
+    for name in sorted(runs)[:-RUNS_KEPT]:
+        for folder in (_results_folder(settings), docs_folder(settings) / "validations"):
+            for path in folder.glob(f"*/*/{name}"):
+                shutil.rmtree(path)
