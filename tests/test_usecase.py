@@ -39,7 +39,7 @@ def test_a_declaration_loads_by_name_by_path_and_by_folder():
     assert usecase.load(PROJECT / "models/recruitment/use_case.yaml", Path("/nowhere")) == by_name
     assert usecase.load(PROJECT / "models/recruitment", Path("/nowhere")) == by_name
     assert by_name.feature_names[0] == "years_experience"
-    assert by_name.parameter("good_hire_rating") == 4
+    assert by_name.parameter("good_hire_rating") == 3.5
 
 
 def test_an_unknown_parameter_is_named():
