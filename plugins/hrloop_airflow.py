@@ -88,7 +88,7 @@ def _steps(rows: list[dict]) -> str:
     states: dict[object, dict[str, list[str]]] = {}
     for row in rows:
         name = row["state"] if row["use_case"] == "*" else f"{row['use_case']}: {row['state']}"
-        figures = row["summary"] if isinstance(row["summary"], str) else json.dumps(row["summary"])
+        figures = json.dumps(row["summary"])
         states.setdefault(row["as_of"], {}).setdefault(row["step"], []).append(
             f"<span class='{escape(row['state'])}' title='{escape(figures)}'>{escape(name)}</span>"
         )

@@ -1,5 +1,7 @@
 """Where the loop stands: figures out of the ``loop`` tables and the warehouse, for pages and commands."""
 
+import json
+
 from hrloop.warehouse import Warehouse
 
 RECENT = 92  # as_ofs and rounds listed: a quarter of daily runs
@@ -73,7 +75,7 @@ def status(warehouse: Warehouse) -> dict[str, list[dict]]:
 
     return {
         "rows": read(_ROWS),
-        "steps": read(_STEPS, recent=RECENT),
+        "steps": [row | {"summary": json.loads(row["summary"])} for row in read(_STEPS, recent=RECENT)],
         "gate_failures": read(_GATE_FAILURES, recent=FAILURES),
         "milestones": read(_MILESTONES) if built.is_valid else [],
         "champions": read(_CHAMPIONS),

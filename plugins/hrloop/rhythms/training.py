@@ -104,47 +104,48 @@ def _propose(loop: Loop, declaration: UseCase, frame: pd.DataFrame, as_of: datet
     try:
         fitted = learning.fit(declaration, frame, as_of)
     except (InsufficientLabels, OneClassOnly) as reason:
-        evidence = release.Evidence("insufficient_evidence", str(reason), (str(reason),))
-        release.keep(loop.warehouse, declaration, evidence, as_of)
-        return {"verdict": evidence.verdict, "version": None, "reasons": [str(reason)]}
-    found = evaluation.assess(
+        finding = release.Finding("insufficient_evidence", str(reason), (str(reason),))
+        release.keep(loop.warehouse, declaration, finding, as_of)
+        return {"verdict": finding.verdict, "version": None, "reasons": [str(reason)]}
+    measured = evaluation.assess(
         fitted.held_out,
         fitted.summary["base_rate"],
         int((frame["label_status"] == "observed").sum()),
         declaration.promotion,
         declaration.learner.seed,
     )
-    verdict = evaluation.first(found, declaration.promotion)
-    evidence = release.Evidence(
+    verdict = evaluation.first(measured, declaration.promotion)
+    better = {f"{name}_better_than_base_rate": gain for name, gain in measured.improvement.items()}
+    finding = release.Finding(
         verdict=verdict.kind,
-        words=_in_words(declaration, found, verdict, as_of),
+        words=_in_words(declaration, measured, verdict, as_of),
         reasons=verdict.reasons,
-        metrics=found.metrics,
-        details={**found.as_dict(), "verdict_id": verdict.id, "training": fitted.summary},
+        metrics={**measured.metrics, **better},
+        details={**measured.as_dict(), "verdict_id": verdict.id, "training": fitted.summary},
     )
     version = None
     if verdict.kind == "promote":
-        version = release.propose(loop.warehouse, loop.registry, declaration, fitted, evidence, frame, as_of)
+        version = release.propose(loop.warehouse, loop.registry, declaration, fitted, finding, frame, as_of)
     else:
-        release.keep(loop.warehouse, declaration, evidence, as_of)
+        release.keep(loop.warehouse, declaration, finding, as_of)
     return {
         "verdict": verdict.kind,
         "version": version,
         "reasons": list(verdict.reasons),
-        "labels": found.labels,
-        "evaluation_labels": found.evaluation_labels,
+        "labels": measured.labels,
+        "evaluation_labels": measured.evaluation_labels,
         "model": fitted.identity,
     }
 
 
 def _in_words(
-    declaration: UseCase, found: evaluation.Evidence, verdict: evaluation.Verdict, as_of: datetime
+    declaration: UseCase, measured: evaluation.Evidence, verdict: evaluation.Verdict, as_of: datetime
 ) -> str:
     """The evidence for its owner, in plain language (Markdown)."""
     level = f"{declaration.promotion.confidence_level.value:.0%} interval"
     figures = [
         f"| {name.replace('_', ' ')} | {figure.value:.4f} | {figure.low:.4f} to {figure.high:.4f} |"
-        for name, figure in sorted(found.metrics.items())
+        for name, figure in sorted(measured.metrics.items())
     ]
     return "\n".join(
         [
@@ -154,7 +155,7 @@ def _in_words(
             "",
             *(f"- {reason}" for reason in verdict.reasons),
             "",
-            f"| on {found.evaluation_labels} held-out decisions | value | {level} |",
+            f"| on {measured.evaluation_labels} held-out decisions | value | {level} |",
             "|---|---|---|",
             *figures,
             "",
