@@ -48,18 +48,35 @@
 {%- endmacro %}
 
 
-{# The one word of the taxonomy for a word and its synonyms, which `canonical_of` maps as a jsonb object.
-   A word that the taxonomy does not know stays as it is, in lower case. #}
-{% macro canonical(column, canonical_of) -%}
-    coalesce({{ canonical_of }} ->> lower({{ text_of(column) }}), lower({{ text_of(column) }}))
+{# Number of words; null when there is no text. Splitting at a regular expression takes thrice the time. #}
+{% macro words_in(column) -%}
+    cardinality(
+        array_remove(string_to_array(translate({{ text_of(column) }}, E'\t\r\n\u00a0', '    '), ' '), '')
+    )
+{%- endmacro %}
+
+
+{# A seed of synonyms as one jsonb object, for the two macros below: asked for once a query, not once a row. #}
+{% macro taxonomy_of(synonyms) -%}
+    (select jsonb_object_agg(synonym, canonical) from {{ ref(synonyms) }})
+{%- endmacro %}
+
+
+{# The one word of the taxonomy for a word and its synonyms. A word that the taxonomy does not know stays as
+   it is, in lower case. #}
+{% macro canonical(column, synonyms) -%}
+    coalesce({{ taxonomy_of(synonyms) }} ->> lower({{ text_of(column) }}), lower({{ text_of(column) }}))
 {%- endmacro %}
 
 
 {# A |-separated list as a sorted array of distinct words of the taxonomy; null when nothing is in it. #}
-{% macro canonical_list(column, canonical_of) -%}
+{% macro canonical_list(column, synonyms) -%}
     (
-        select array_agg(distinct {{ canonical('listed.word', canonical_of) }})
-        from unnest(string_to_array({{ column }}, '|')) as listed (word)
-        where {{ text_of('listed.word') }} is not null
+        select array_agg(distinct coalesce({{ taxonomy_of(synonyms) }} ->> listed.word, listed.word))
+        from (
+            select lower(btrim(word, E' \t\r\n\u00a0')) as word
+            from unnest(string_to_array({{ column }}, '|')) as split (word)
+        ) as listed
+        where listed.word not in ('', 'nan')
     )
 {%- endmacro %}

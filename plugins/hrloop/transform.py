@@ -34,31 +34,46 @@ def build(
     variables: Mapping[str, object],
     select: Sequence[str] = (),
     full_refresh: bool = False,
-    unit_tests: bool = False,
 ) -> dict[str, object]:
     """Build the warehouse and test it: seeds, models and data tests, in the order of their dependencies.
 
     ``variables``: ``as_of`` (text with an offset) and the outcome parameters of the declarations.
     ``select``: dbt's selectors, such as ``source:loop.decisions+`` after new decisions; empty for all.
-    ``unit_tests``: run dbt's unit tests as well, which need the tables of an earlier build.
     Returns {"as_of", "seeds", "models", "tests"}: as of when the warehouse stands, and how many were built.
     Raises TransformError when a model or a test fails; what depends on it is then left as it was, and
     ``outcomes.warehouse_standing``, which is written last, still tells the as_of before.
     """
+    arguments = ["build", "--exclude-resource-type", "unit_test"]
+    arguments += ["--full-refresh"] if full_refresh else []
+    return _work(warehouse, settings, variables, arguments, select)
+
+
+def unit_test(warehouse: Warehouse, settings: Settings, variables: Mapping[str, object]) -> dict[str, object]:
+    """Run dbt's unit tests of the models' arithmetic. They need the tables of a build, and change nothing.
+
+    Returns and raises as ``build`` does.
+    """
+    return _work(warehouse, settings, variables, ["test"], ["test_type:unit"])
+
+
+def _work(
+    warehouse: Warehouse,
+    settings: Settings,
+    variables: Mapping[str, object],
+    arguments: list[str],
+    select: Sequence[str],
+) -> dict[str, object]:
     as_of = moment.text(moment.parse(str(variables.get("as_of") or "(none)")))
-    arguments = ["build", "--vars", json.dumps({**variables, "as_of": as_of}), "--no-write-json"]
-    if select:
-        arguments += ["--select", *select]
-    if full_refresh:
-        arguments += ["--full-refresh"]
-    if not unit_tests:
-        arguments += ["--exclude-resource-type", "unit_test"]
+    arguments = [*arguments, "--vars", json.dumps({**variables, "as_of": as_of}), "--no-write-json"]
+    arguments += ["--select", *select] if select else []
     with _one_at_a_time, _environment(warehouse.environment()):
         answer = _run(arguments, settings, _manifests.get(settings.project) or _parsed(settings))
     results = list(getattr(answer.result, "results", ()))
     if not answer.success:
         raise TransformError(_explain(answer, results, settings))
     built = Counter(str(result.node.resource_type) for result in results)
+    if not built:
+        raise TransformError(f"dbt found nothing to build for {', '.join(select)}; correct the selection.")
     return {
         "as_of": as_of,
         "seeds": built["seed"],

@@ -120,7 +120,7 @@ versions as (
 
 ),
 
-matched as (
+matched as materialized (
 
     select
         versions.*,

@@ -1,3 +1,5 @@
+{{ config(pre_hook="{{ join_in_bulk() }}") }}
+
 -- From application to employee: who was hired by which application, and since when, as known over time.
 with hired_events as (
 

@@ -1,3 +1,5 @@
+{{ config(pre_hook="{{ join_in_bulk() }}") }}
+
 -- What became of each selection, at each milestone, as it was known over time.
 --
 -- A status changes when the milestone comes, when the time to report is over, or when somebody learns

@@ -4,34 +4,21 @@ with passed as (
 
 ),
 
-taxonomy as (
-
-    select
-        (
-            select jsonb_object_agg(synonym, canonical) from {{ ref('job_family_synonyms') }}
-        ) as job_family_of,
-        (
-            select jsonb_object_agg(synonym, canonical) from {{ ref('skill_synonyms') }}
-        ) as skill_of
-
-),
-
 versions as (
 
     select
         raw.requisition_id,
-        {{ canonical('raw.job_family', 'taxonomy.job_family_of') }} as job_family,
+        {{ canonical('raw.job_family', 'job_family_synonyms') }} as job_family,
         {{ text_of('raw.title') }} as title,
         {{ text_of('raw.department') }} as department,
         {{ text_of('raw.location') }} as location,
         raw._happened_at as opened_at,
         {{ moment_of('raw.closed_at') }} as closed_at,
         {{ integer_of('raw.headcount') }} as headcount,
-        {{ canonical_list('raw.required_skills', 'taxonomy.skill_of') }} as required_skills,
+        {{ canonical_list('raw.required_skills', 'skill_synonyms') }} as required_skills,
         raw.hiring_manager_key,
         {{ version_columns('raw', ['raw.requisition_id']) }}
     from {{ source('raw', 'ats__requisitions') }} as raw
-    cross join taxonomy
     where {{ is_usable('raw') }}
 
 )

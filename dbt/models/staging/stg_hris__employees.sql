@@ -4,13 +4,6 @@ with passed as (
 
 ),
 
-taxonomy as (
-
-    select jsonb_object_agg(synonym, canonical) as job_family_of
-    from {{ ref('job_family_synonyms') }}
-
-),
-
 versions as (
 
     select
@@ -19,7 +12,7 @@ versions as (
         raw.candidate_key,
         {{ day_of('raw.hired_on') }} as hired_on,
         {{ text_of('raw.department') }} as department,
-        {{ canonical('raw.job_family', 'taxonomy.job_family_of') }} as job_family,
+        {{ canonical('raw.job_family', 'job_family_synonyms') }} as job_family,
         {{ text_of('raw.job_title') }} as job_title,
         {{ text_of('raw.job_level') }} as job_level,
         {{ text_of('raw.location') }} as location,
@@ -29,7 +22,6 @@ versions as (
         {{ number_of('raw.monthly_salary') }} as monthly_salary,
         {{ version_columns('raw', ['raw.employee_key', 'raw.valid_from']) }}
     from {{ source('raw', 'hris__employees') }} as raw
-    cross join taxonomy
     where {{ is_usable('raw') }}
 
 )

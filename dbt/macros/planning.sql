@@ -1,0 +1,10 @@
+{# Statistics for the planner, for a table; a view has none. #}
+{% macro analyse(relation) -%}
+    {%- if model.config.materialized == 'table' %}analyze {{ relation }}{% endif -%}
+{%- endmacro %}
+
+
+{# The planner expects hardly any row of a join on overlapping intervals, and would join row by row. #}
+{% macro join_in_bulk() -%}
+    set local enable_nestloop = off
+{%- endmacro %}
