@@ -92,12 +92,12 @@ BAD_BATCH_MISSING = 0.06  # of years_experience in the bad batch: 94 % complete
 
 
 def export(
-    company: Company, index: int, rows: dict[str, pd.DataFrame], groups: dict[str, pd.DataFrame]
+    company: Company, index: int, rows: dict[str, pd.DataFrame]
 ) -> tuple[dict[str, bytes], dict[str, dict[str, int]]]:
-    """The files of one month, and how often each kind of dirt stands in each table.
+    """The files of one month by path below landing/, and how often each kind of dirt stands in each table.
 
-    ``rows`` holds the clean rows by table, ``groups`` further columns by which blanks must not gather, row by
-    row. File keys are paths below landing/. A table without rows has no file. Raises nothing of its own.
+    ``rows`` holds the clean rows by table: the exported columns, and those by which blanks must not gather.
+    A table without rows has no file.
     """
     files, counts = {}, {}
     arrival = str((company.month(index) + 1).astype("M8[D]"))
@@ -108,7 +108,7 @@ def export(
         ending = ENDINGS.get(table, "csv.gz")
         frame = rows[table][list(COLUMNS[table])]
         frame = frame if ending == "parquet" else as_text(frame)
-        frame, counts[table] = dirty(table, frame, groups.get(table, frame), rng)
+        frame, counts[table] = dirty(table, frame, rows[table], rng)
         if table == "ats/applications" and index == BAD_BATCH_MONTH:
             corrected = f"{table}/{np.datetime64(arrival) + 1}.{ending}"
             bad, repaired, added = _bad_batch(company, index, frame, rng)

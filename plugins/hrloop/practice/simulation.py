@@ -241,7 +241,7 @@ def _write_month(
 ) -> tuple[Report, dict[str, pd.DataFrame]]:
     """Live one month and put its files in place; returns what was written and the new state."""
     due, fate, new_state = live(company, index, state, decisions)
-    files, dirt = export(company, index, due, {"ats/applications": due["ats/applications"]})
+    files, dirt = export(company, index, due)
     label = company.label(index)
     _write_parquet(place.truth / "applications" / f"{label}.parquet", fate)
     write(place.truth / "dirt" / f"{label}.json", (json.dumps(dirt, indent=1) + "\n").encode())
