@@ -54,7 +54,11 @@ def _as(settings: Settings, user: str) -> Registry:
 
 # --- a small use case and its models ---------------------------------------------------------------------
 
-AS_OF = datetime(2026, 10, 1, 6, tzinfo=UTC)
+
+@pytest.fixture(scope="session")
+def as_of() -> datetime:
+    """The moment of the tests."""
+    return datetime(2026, 10, 1, 6, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +82,7 @@ def decided() -> Callable[..., pd.DataFrame]:
     def make(n: int = 600, seed: int = 1) -> pd.DataFrame:
         r = np.random.default_rng(seed)
         decided_at = pd.Timestamp("2024-01-01T06:00:00Z") + pd.to_timedelta(np.arange(n) // 10, unit="D")
-        frame = cases(n, r).assign(
+        frame = _cases(n, r).assign(
             decision_id=[f"d{i:05d}" for i in range(n)],
             decided_at=decided_at,
             origin="history",
@@ -93,8 +97,13 @@ def decided() -> Callable[..., pd.DataFrame]:
     return make
 
 
-def cases(n: int, r: np.random.Generator) -> pd.DataFrame:
-    """n open cases in groups of about ten, as features.scoring_frame gives them."""
+@pytest.fixture(scope="session")
+def cases() -> Callable[..., pd.DataFrame]:
+    """Makes n open cases in groups of about ten, as features.scoring_frame gives them."""
+    return lambda n=60, seed=2: _cases(n, np.random.default_rng(seed))
+
+
+def _cases(n: int, r: np.random.Generator) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "case_key": [f"A{i:05d}" for i in range(n)],
@@ -110,6 +119,8 @@ def cases(n: int, r: np.random.Generator) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def fitted(small_case: UseCase, decided: Callable[..., pd.DataFrame]) -> Callable[..., Fitted]:
+def fitted(
+    small_case: UseCase, decided: Callable[..., pd.DataFrame], as_of: datetime
+) -> Callable[..., Fitted]:
     """Makes a model; equal seeds, equal model."""
-    return lru_cache(lambda seed=1: fit(small_case, decided(seed=seed), AS_OF))
+    return lru_cache(lambda seed=1: fit(small_case, decided(seed=seed), as_of))

@@ -12,8 +12,9 @@ A round is one transaction and closed by it: run again, it changes nothing.
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -33,15 +34,20 @@ from hrloop.warehouse import Warehouse
 AUDIT_KEY = "audit_key"  # the secret behind every draw
 TOP = 3  # reasons shown for a decision
 TABLE = "loop.decisions"
+log = logging.getLogger(__name__)
 
 
-class DecisionError(RuntimeError):
+class DecisionError(ValueError):
     """A round that cannot be decided: nothing of it is recorded."""
 
 
 @dataclass(frozen=True)
 class DecisionReport:
-    """What a round did. ``left_out`` counts the open cases of groups that a later round has touched."""
+    """What a round did.
+
+    ``left_out``: open cases of groups that a later round has touched. ``note``: why nothing was decided.
+    ``repaired``: aliases that had to be put back first; an incident, and no part of the round's record.
+    """
 
     use_case: str
     as_of: datetime
@@ -52,11 +58,13 @@ class DecisionReport:
     routes: dict[str, int] = field(default_factory=dict)
     review_reasons: dict[str, int] = field(default_factory=dict)
     left_out: int = 0
-    remarks: tuple[str, ...] = ()
+    note: str = ""
+    repaired: tuple[str, ...] = ()
 
     def as_json(self) -> dict:
-        """The report for the ledger of steps."""
-        return {**self.__dict__, "as_of": moments.text(self.as_of), "remarks": list(self.remarks)}
+        """The report for the ledger of steps: the same however often the round is run."""
+        kept = {name: value for name, value in self.__dict__.items() if name not in ("as_of", "repaired")}
+        return {"as_of": moments.text(self.as_of), **kept}
 
 
 def decide(
@@ -68,18 +76,19 @@ def decide(
     UnreadableModel when the champion is not what was released, DecisionError when it gives no probability.
     """
     with ledger.locked(wh, use_case.name, door="decide"):
+        frame, left_out = _in_order(wh, use_case, as_of, features.scoring_frame(wh, use_case, as_of))
         if _closed(wh, use_case, as_of):
-            return report(wh, use_case, as_of)
+            return report(wh, use_case, as_of, left_out)
         try:
-            version, fitted, moved = serving(wh, registry, use_case)
+            version, fitted, repaired = serving(wh, registry, use_case)
         except NoChampion as reason:
-            return DecisionReport(use_case.name, as_of, remarks=(str(reason),))
-        frame = features.scoring_frame(wh, use_case, as_of)
-        rows, left_out = _in_order(wh, use_case, as_of, frame)
-        if len(rows):
-            table = table_of(use_case, fitted, version, rows, as_of, settings.secret(AUDIT_KEY))
+            return DecisionReport(use_case.name, as_of, note=str(reason))
+        for words in repaired:
+            log.warning("%s: alias put back: %s", use_case.name, words)
+        if len(frame):
+            table = table_of(use_case, fitted, version, frame, as_of, settings.secret(AUDIT_KEY))
             wh.merge("engine", TABLE, table)
-        return report(wh, use_case, as_of, left_out=left_out, remarks=tuple(moved))
+        return replace(report(wh, use_case, as_of, left_out), repaired=tuple(repaired))
 
 
 def table_of(
@@ -162,7 +171,7 @@ def explain(wh: Warehouse, registry: Registry, decision_id: str, top: int = TOP)
         ).one_or_none()
     if row is None:
         raise DecisionError(f"there is no decision {decision_id}; `hrloop review` lists those that wait")
-    fitted, _ = registry.load(row.use_case, row.model_version)
+    fitted = registry.load(row.use_case, row.model_version).fitted
     frame = pd.DataFrame([row.features])
     return reasons(fitted, frame, top)[0]
 
@@ -185,9 +194,7 @@ def reasons(fitted: Fitted, frame: pd.DataFrame, top: int = TOP) -> list[list[di
     ]
 
 
-def report(
-    wh: Warehouse, use_case: UseCase, as_of: datetime, left_out: int = 0, remarks: tuple[str, ...] = ()
-) -> DecisionReport:
+def report(wh: Warehouse, use_case: UseCase, as_of: datetime, left_out: int = 0) -> DecisionReport:
     """What the round of this as_of recorded, counted in the warehouse."""
     counted = """
         select route, model_version, count(*) as n,
@@ -217,7 +224,6 @@ def report(
         routes=routes,
         review_reasons={row.reason: row.n for row in why},
         left_out=left_out,
-        remarks=remarks,
     )
 
 

@@ -1,7 +1,7 @@
 """MLflow's registry and the ledger: propose, approve, promote, roll back, reconcile."""
 
 from hrloop.release.doors import (
-    Evidence,
+    Finding,
     ReleaseRefused,
     approve,
     keep,
@@ -23,7 +23,7 @@ from hrloop.release.registry import (
 )
 
 __all__ = [
-    "Evidence",
+    "Finding",
     "NoChampion",
     "Registry",
     "RegistryError",

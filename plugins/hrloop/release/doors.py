@@ -29,12 +29,12 @@ from hrloop.warehouse import Warehouse
 Verdict = Literal["promote", "keep", "roll_back", "insufficient_evidence"]
 
 
-class ReleaseRefused(RuntimeError):
+class ReleaseRefused(ValueError):
     """A release that may not happen; the message says why, and what would have to be done first."""
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Finding:
     """What was measured of a version, and what it means.
 
     ``metrics``: name → figure with ``value``, ``low``, ``high`` and ``n``. ``compared_with``: the champion
@@ -82,7 +82,7 @@ def _plain(value: object) -> object:
             return value if math.isfinite(value) else None
         case None | str() | bool() | int():
             return value
-    raise TypeError(f"evidence holds {value!r}, a {type(value).__name__}, which JSON cannot hold")
+    raise TypeError(f"a finding holds {value!r}, a {type(value).__name__}, which JSON cannot hold")
 
 
 def propose(
@@ -90,7 +90,7 @@ def propose(
     registry: Registry,
     use_case: UseCase,
     fitted: Fitted,
-    evidence: Evidence,
+    finding: Finding,
     frame: pd.DataFrame,
     as_of: datetime,
     rhythm: str = "training",
@@ -101,12 +101,12 @@ def propose(
     ``as_of``: asked again, the one that is there is returned. Raises ReleaseRefused when the verdict is not
     to promote.
     """
-    if evidence.verdict != "promote":
+    if finding.verdict != "promote":
         raise ReleaseRefused(
-            f"{use_case.name} at {moments.text(as_of)}: the verdict is {evidence.verdict}, so there is"
+            f"{use_case.name} at {moments.text(as_of)}: the verdict is {finding.verdict}, so there is"
             " nothing to propose; record it with keep()"
         )
-    content = evidence.as_json()
+    content = finding.as_json()
     metrics = {
         name if part == "value" else f"{name}.{part}": figure[part]
         for name, figure in content["metrics"].items()
@@ -129,12 +129,12 @@ def propose(
                 **{f"learner.{k}": v for k, v in use_case.learner.parameters.model_dump().items()},
             },
             frame=frame,
-            description=evidence.words,
+            description=finding.words,
             tags={
                 "as_of": moments.text(as_of),
                 "rhythm": rhythm,
-                "evidence.verdict": evidence.verdict,
-                "evidence.compared_with": str(evidence.compared_with or "none"),
+                "evidence.verdict": finding.verdict,
+                "evidence.compared_with": str(finding.compared_with or "none"),
                 "approval.status": "requested",
                 "approval.requested_at": moments.text(as_of),
             },
@@ -146,23 +146,23 @@ def propose(
 
 
 def keep(
-    wh: Warehouse, use_case: UseCase, evidence: Evidence, as_of: datetime, rhythm: str = "training"
+    wh: Warehouse, use_case: UseCase, finding: Finding, as_of: datetime, rhythm: str = "training"
 ) -> Release:
     """Record a verdict that changes nothing: ``keep`` or ``insufficient_evidence``. Written once."""
-    if evidence.verdict not in ("keep", "insufficient_evidence"):
-        raise ReleaseRefused(f"a verdict to {evidence.verdict} changes the champion; propose the version")
+    if finding.verdict not in ("keep", "insufficient_evidence"):
+        raise ReleaseRefused(f"a verdict to {finding.verdict} changes the champion; propose the version")
     with ledger.locked(wh, use_case.name) as connection:
         before = ledger.standing(ledger.entries(connection, use_case.name))
         row = Release(
             release_id=ledger.release_id(use_case.name, "verdict", rhythm, moments.text(as_of)),
             use_case=use_case.name,
             as_of=as_of,
-            kind=evidence.verdict,
+            kind=finding.verdict,
             version=before.champion,
             previous_version=before.champion,
-            verdict=evidence.verdict,
-            reasons=list(evidence.reasons),
-            evidence=evidence.as_json(),
+            verdict=finding.verdict,
+            reasons=list(finding.reasons),
+            evidence=finding.as_json(),
         )
         ledger.record(connection, row)
     return row
@@ -200,7 +200,7 @@ def reject(
             run_id=found.run_id,
             verdict="keep",
             reasons=[f"rejected by {registry.username}: {reason}"],
-            evidence=registry.evidence(use_case.name, version),
+            evidence={"words": found.description},
             approved_by=registry.username,
             approved_at=at,
             approval_reason=reason,
@@ -217,11 +217,9 @@ def _judge(
     if not reason.strip():
         raise ReleaseRefused(f"a version is {status} with a reason; give one")
     found = registry.version(use_case.name, version)
-    before = found.tags.get("approval.status")
-    if before not in ("requested", status):
-        raise ReleaseRefused(
-            f"{use_case.name} version {version} is {before or 'not proposed'}, not requested"
-        )
+    before = found.tags.get("approval.status", "not proposed")
+    if before not in ("requested", status) and (before, status) != ("approved", "rejected"):
+        raise ReleaseRefused(f"{_name(found)} is {before}: it cannot be {status} now")
     registry.tag(
         use_case.name,
         version,
@@ -270,10 +268,9 @@ def _checked(
     registry: Registry, use_case: UseCase, version: int, before: Standing, as_of: datetime
 ) -> Release:
     """The ledger row of a promotion that may happen."""
-    found = registry.version(use_case.name, version)
+    artefact = registry.load(use_case.name, version)
+    found, evidence = artefact.version, artefact.evidence
     approval = _approval(found)
-    _, sha256 = registry.load(use_case.name, version)
-    evidence = registry.evidence(use_case.name, version)
     if evidence["verdict"] != "promote":
         raise ReleaseRefused(f"{_name(found)} has the verdict {evidence['verdict']}, not promote")
     if evidence["compared_with"] != before.champion:
@@ -293,7 +290,7 @@ def _checked(
         run_id=found.run_id,
         verdict="promote",
         reasons=evidence["reasons"],
-        evidence={**evidence, "artefact_sha256": sha256},
+        evidence={**evidence, "artefact_sha256": artefact.sha256},
         **approval,
     )
 
@@ -353,7 +350,7 @@ def rollback(
             )
         if before.previous is None:
             raise ReleaseRefused(f"{use_case.name} has {_champion(before.champion)} and none to go back to")
-        _, sha256 = registry.load(use_case.name, before.previous)
+        previous = registry.load(use_case.name, before.previous)
         row = Release(
             release_id=ledger.release_id(use_case.name, "roll_back", before.champion),
             use_case=use_case.name,
@@ -361,10 +358,10 @@ def rollback(
             kind="roll_back",
             version=before.previous,
             previous_version=before.champion,
-            run_id=registry.version(use_case.name, before.previous).run_id,
+            run_id=previous.version.run_id,
             verdict="roll_back",
             reasons=[reason.strip()],
-            evidence={"artefact_sha256": sha256},
+            evidence={"artefact_sha256": previous.sha256},
             approved_by=by.strip(),
             approved_at=as_of,
             approval_reason=reason.strip(),
@@ -417,5 +414,4 @@ def serving(wh: Warehouse, registry: Registry, use_case: UseCase) -> tuple[int, 
     released = next(
         row for row in reversed(rows) if row.version == number and "artefact_sha256" in row.evidence
     )
-    model, _ = registry.load(use_case.name, number, released.evidence["artefact_sha256"])
-    return number, model, moved
+    return number, registry.load(use_case.name, number, released.evidence["artefact_sha256"]).fitted, moved

@@ -35,8 +35,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
 
-MODEL_FOLDER = "model"
-DESCRIPTION_FILE = "MLmodel"
+DESCRIPTION_FILE, EVIDENCE_FILE = "MLmodel", "evidence.json"
 _COLUMN_TYPES = {"number": "double", "boolean": "double", "category": "string"}
 
 
@@ -158,7 +157,7 @@ class Registry:
             with tempfile.TemporaryDirectory() as folder:
                 where = Path(folder)
                 fitted.save(where)
-                (where / "evidence.json").write_text(json.dumps(evidence, sort_keys=True), encoding="utf-8")
+                (where / EVIDENCE_FILE).write_text(json.dumps(evidence, sort_keys=True), encoding="utf-8")
                 sha256 = digest_of(where)
                 _describe(use_case, model.model_id, where)
                 client.log_model_artifacts(model.model_id, folder)
@@ -243,48 +242,63 @@ class Registry:
                 if not token:
                     return sorted(found, key=lambda version: version.number)
 
-    def load(self, use_case: str, number: int, sha256: str | None = None) -> tuple[Fitted, str]:
-        """The model of a version, and the SHA-256 of its artefact.
+    def requested(self, use_case: str) -> list[int]:
+        """Versions that wait for their owner, oldest first."""
+        return self._with_status(use_case, "requested")
 
-        Raises UnreadableModel when the artefact is not there, is not the one that was registered (by its
-        tag, and by ``sha256`` where given), or does not load.
+    def approved(self, use_case: str) -> list[int]:
+        """Versions that their owner approved, promoted ones among them, oldest first."""
+        return self._with_status(use_case, "approved")
+
+    def _with_status(self, use_case: str, status: str) -> list[int]:
+        return [v.number for v in self.versions(use_case) if v.tags.get("approval.status") == status]
+
+    def load(self, use_case: str, number: int, sha256: str | None = None) -> "Artefact":
+        """The artefact of a version, verified.
+
+        Raises UnreadableModel when it is not there, is not the one that was registered (by its tag, and by
+        ``sha256`` where given), or does not load.
         """
         version = self.version(use_case, number)
-        remedy = (
-            f"; decisions stop until it is repaired: restore the artefact, or `hrloop rollback {use_case}`"
-        )
         with tempfile.TemporaryDirectory() as folder:
             try:
                 with self.client() as client:
                     source = client.get_model_version_download_uri(use_case, str(number))
-                    where = Path(self._download(source, folder))
+                    where = Path(
+                        download_artifacts(
+                            artifact_uri=source, dst_path=folder, tracking_uri=self.tracking_uri
+                        )
+                    )
             except (MlflowException, OSError) as error:
-                raise UnreadableModel(
-                    f"{use_case} version {number} has no artefact to download{remedy}"
-                ) from error
+                raise UnreadableModel(_unreadable(version, "has no artefact to download")) from error
             found = digest_of(where)
             for expected in filter(None, (version.tags.get("artefact.sha256", "(no tag)"), sha256)):
                 if found != expected:
                     raise UnreadableModel(
-                        f"{use_case} version {number} was registered with SHA-256 {expected}, and its"
-                        f" artefact now has {found}{remedy}"
+                        _unreadable(version, f"was registered with SHA-256 {expected}, and now has {found}")
                     )
             try:
-                return Fitted.load(where), found
+                evidence = json.loads((where / EVIDENCE_FILE).read_text(encoding="utf-8"))
+                return Artefact(version, Fitted.load(where), evidence, found)
             except Exception as error:
-                raise UnreadableModel(
-                    f"{use_case} version {number} does not load: {error}{remedy}"
-                ) from error
+                raise UnreadableModel(_unreadable(version, f"does not load: {error}")) from error
 
-    def _download(self, source: str, folder: str) -> str:
-        return download_artifacts(artifact_uri=source, dst_path=folder, tracking_uri=self.tracking_uri)
 
-    def evidence(self, use_case: str, number: int) -> dict:
-        """What was measured of a version when it was proposed, as it was registered with it."""
-        with tempfile.TemporaryDirectory() as folder, self.client() as client:
-            source = client.get_model_version_download_uri(use_case, str(number))
-            where = Path(self._download(f"{source}/evidence.json", folder))
-            return json.loads(where.read_text(encoding="utf-8"))
+@dataclass(frozen=True)
+class Artefact:
+    """What a version consists of: the model, what was measured of it, and the SHA-256 over both."""
+
+    version: Version
+    fitted: Fitted
+    evidence: dict
+    sha256: str
+
+
+def _unreadable(version: Version, what: str) -> str:
+    return (
+        f"{version.use_case} version {version.number} {what}. Nothing is decided with it: restore its artefact,"
+        f" or go back with `hrloop rollback {version.use_case}`"
+    )
 
 
 def connect(settings: Settings, user: str = services.SERVICE_ACCOUNT) -> Registry:
@@ -300,7 +314,7 @@ def champion(registry: Registry, use_case: UseCase) -> tuple[int, Fitted]:
     number = registry.aliases(use_case.name).get("champion")
     if number is None:
         raise NoChampion(f"{use_case.name} has no champion yet: train, approve and promote a version first")
-    return number, registry.load(use_case.name, number)[0]
+    return number, registry.load(use_case.name, number).fitted
 
 
 def digest_of(folder: Path) -> str:
