@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-
 from hrloop import services, sources, transform
 from hrloop.rhythms import Loop
 from hrloop.settings import Settings

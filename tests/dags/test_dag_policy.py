@@ -115,7 +115,7 @@ def test_a_dag_file_holds_no_logic(file):
     engine = {name for name in imported(file) if name.startswith("hrloop")}
     assert all(name.startswith(("hrloop.rhythms.", "hrloop.as_of", "hrloop.settings")) for name in engine)
     at_import = {name for name in imported(file, everywhere=False) if name.startswith("hrloop")}
-    assert at_import <= {"hrloop.settings"}, "the engine is imported when a task runs, not when a file is read"
+    assert at_import <= {"hrloop.settings"}, "the engine is for tasks, not for reading a file"
 
 
 def test_the_engine_never_imports_airflow():

@@ -3,11 +3,17 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+from sqlalchemy import text
+
 from hrloop import as_of as moment
 from hrloop.rhythms import Loop, Refused, recorded
 from hrloop.warehouse import steps
 from hrloop.warehouse.steps import EVERY_USE_CASE
 
+_ARRIVED = text("""
+    select count(*) filter (where status <> 'refused') as batches, coalesce(sum(rows_in), 0)::bigint as rows,
+        count(*) filter (where status = 'refused') as refused
+    from loop.batches where arrived_at <= :as_of""")
 ALONE = "intake"  # ingest, gate and build read and move the same rows: one of them at a time
 
 
@@ -16,13 +22,20 @@ class GateFailed(Refused):
 
 
 def ingest(loop: Loop, as_of: datetime) -> dict:
-    """Take the files that arrived by ``as_of`` and were not taken yet into ``raw``."""
+    """Take the files that arrived by ``as_of`` and were not taken yet into ``raw``.
+
+    On record is all that has arrived by then, which a second run does not change; what this run took and
+    refused is returned besides.
+    """
     from hrloop import sources
 
     with recorded(loop, "ingest", as_of, alone=ALONE) as summary:
         report = sources.ingest(loop.warehouse, loop.settings, as_of)
-        summary.update(taken=len(report.taken), refused=len(report.refused), waiting=report.waiting)
-    return summary
+        with loop.warehouse.engine("engine").connect() as connection:
+            arrived = connection.execute(_ARRIVED, {"as_of": as_of}).mappings().one()
+        summary.update(arrived)
+    refused = [f"{file.file_name}: {file.reason}" for file in report.refused]
+    return summary | {"taken": len(report.taken), "refused_files": refused, "waiting": report.waiting}
 
 
 def gate(loop: Loop, as_of: datetime) -> dict:
@@ -34,7 +47,9 @@ def gate(loop: Loop, as_of: datetime) -> dict:
 
     with recorded(loop, "gate", as_of, alone=ALONE) as summary:
         report = quality.gate(loop.warehouse, loop.settings, as_of)
-        summary.update(batches=len(report.batches), quarantined=report.quarantined)
+        summary.update(
+            batches=len(report.batches), quarantined=report.quarantined, waiting=len(report.waiting)
+        )
         if not report.passed:
             message = _explain(as_of, report.failures)
             raise GateFailed(message, summary | {"reason": message})
