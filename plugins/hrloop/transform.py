@@ -21,7 +21,7 @@ from hrloop.settings import Settings
 from hrloop.warehouse import Warehouse
 
 _one_at_a_time = threading.Lock()  # dbt reads its connection from this process's environment
-_manifests: dict[Path, Manifest] = {}
+_manifests: dict[tuple[Path, str], Manifest] = {}  # by project and database: its name is parsed in
 
 
 class TransformError(RuntimeError):
@@ -66,8 +66,11 @@ def _work(
     as_of = moment.text(moment.parse(str(variables.get("as_of") or "(none)")))
     arguments = [*arguments, "--vars", json.dumps({**variables, "as_of": as_of}), "--no-write-json"]
     arguments += ["--select", *select] if select else []
+    kept = settings.project, warehouse.database
     with _one_at_a_time, _environment(warehouse.environment()):
-        answer = _run(arguments, settings, _manifests.get(settings.project) or _parsed(settings))
+        if kept not in _manifests:
+            _manifests[kept] = _parsed(settings)
+        answer = _run(arguments, settings, _manifests[kept])
     results = list(getattr(answer.result, "results", ()))
     if not answer.success:
         raise TransformError(_explain(answer, results, settings))
@@ -96,7 +99,6 @@ def _parsed(settings: Settings) -> Manifest:
     answer = _run(["parse"], settings)
     if not answer.success:
         raise TransformError(_explain(answer, [], settings))
-    _manifests[settings.project] = answer.result
     return answer.result
 
 
