@@ -287,7 +287,12 @@ def _duplicates(
     names = [f"k{number}" for number in range(len(key))]
     rows = pa.table(dict(zip(names, key, strict=True))).filter(pc.invert(missing))
     none = pa.chunked_array([pa.repeat(pa.scalar(False), len(missing))])
-    if rows.group_by(names).aggregate([]).num_rows == rows.num_rows:  # the usual, and the cheaper question
+    distinct = (  # the usual answer comes from the cheaper question
+        pc.count_distinct(rows["k0"]).as_py()
+        if len(names) == 1
+        else rows.group_by(names).aggregate([]).num_rows
+    )
+    if distinct == rows.num_rows:
         return none
     ranked = pa.table(
         dict(zip(names, key, strict=True))
@@ -395,15 +400,21 @@ def _jsonb(columns: list[tuple[str, pa.ChunkedArray]]) -> pa.ChunkedArray:
     """Columns as one JSON object a row, in the binary form of Postgres's jsonb: version byte 1, then text."""
     parts: list = ["\x01{"]
     for number, (name, column) in enumerate(columns):
-        parts += [(", " if number else "") + json.dumps(name) + ": ", _quoted(column)]
-    return pc.binary_join_element_wise(*parts, "}", "")
+        parts.append((", " if number else "") + json.dumps(name) + ": ")
+        if column.null_count or pc.any(pc.match_substring_regex(column, r'["\\\x00-\x1f]')).as_py():
+            texts = [json.dumps(value, ensure_ascii=False) for value in column.to_pylist()]
+            parts.append(pa.array(texts, pa.string()))
+        else:  # nothing to escape
+            parts += ['"', column, '"']
+    return pc.binary_join_element_wise(*_merged(parts), "}", "")
 
 
-def _quoted(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pc.any(pc.match_substring_regex(column, r'["\\\x00-\x1f]')).as_py():
-        chunks = [
-            pa.array([json.dumps(value, ensure_ascii=False) for value in chunk.to_pylist()], pa.string())
-            for chunk in column.chunks
-        ]
-        return pa.chunked_array(chunks, pa.string())
-    return pc.coalesce(pc.binary_join_element_wise('"', column, '"', ""), pa.scalar("null"))
+def _merged(parts: list) -> list:
+    """Neighbouring strings made one."""
+    merged: list = []
+    for part in parts:
+        if isinstance(part, str) and merged and isinstance(merged[-1], str):
+            merged[-1] += part
+        else:
+            merged.append(part)
+    return merged
