@@ -22,16 +22,16 @@ from benchmarks import Row
 
 TRAINING_LIMIT = 0.7  # of the plain rate: the rest may go into finding and encoding categories
 SCORING_LIMIT = 0.8  # of the plain rate: the rest may go into encoding and calibration
-ROUNDS = 200
+ROUNDS = 100
 REPEATS = 3  # the best of each is compared: other work on the machine only ever slows a run down
 
 
 def run(n: int) -> list[Row]:
-    """Rates for n rows of the recruitment features, training on at most 200,000 of them."""
+    """Rates for n rows of the recruitment features, training on at most 50,000 of them."""
     use_case = usecase.load("recruitment", PROJECT)
     frame = _applications(use_case, n)
     label = (np.random.default_rng(1).random(n) < 0.2 + 0.6 * frame["skills_match_share"]).to_numpy(float)
-    learnt = min(n, 200_000)
+    learnt = min(n, 50_000)
     head, target, weight = frame.head(learnt), label[:learnt], np.ones(learnt)
     encoder = fit_encoder(use_case.features, head, use_case.edge.range_tail.value)
     matrix = encoder.matrix(head)
