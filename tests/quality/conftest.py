@@ -2,10 +2,11 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import pytest
+from great_expectations.data_context import AbstractDataContext
 from hrloop import quality, sources
 from hrloop.settings import Settings
 from hrloop.sources import contract
@@ -88,6 +89,24 @@ class Company:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(sink.getvalue(), encoding="utf-8")
 
+    def empty_file(self, table: str, name: str = DAY) -> None:
+        """A delivery without rows, entered as sources enter one."""
+        system, _, short = table.partition(".")
+        with self.wh.engine("loader").begin() as connection:
+            connection.execute(
+                text(
+                    "insert into loop.batches (batch_id, system, table_name, file_name, content_sha256, arrived_at,"
+                    " status) values (:id, :system, :table, :file, '', :at, 'loaded')"
+                ),
+                {
+                    "id": f"{table} {name}",
+                    "system": system,
+                    "table": short,
+                    "file": f"{name}.csv",
+                    "at": at(name[:10], 0),
+                },
+            )
+
     def take(self, as_of: datetime) -> None:
         report = sources.ingest(self.wh, self.settings, as_of)
         assert not report.refused, report.refused
@@ -143,8 +162,13 @@ class Company:
 
 
 @pytest.fixture
-def company(warehouse: Warehouse, settings: Settings) -> Company:
+def documented(warehouse: Warehouse, settings: Settings) -> Company:
+    """A company whose gate writes data docs."""
     return Company(warehouse, settings)
 
 
-Applications = Callable[[int], list[dict]]
+@pytest.fixture
+def company(documented: Company, monkeypatch: pytest.MonkeyPatch) -> Company:
+    """A company whose gate does not: rendering takes as long as all the rest."""
+    monkeypatch.setattr(AbstractDataContext, "build_data_docs", lambda *_, **__: {})
+    return documented

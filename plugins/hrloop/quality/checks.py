@@ -15,10 +15,11 @@ from hrloop.quality.expectations import (
     ExpectTermsToBeKnown,
     percent,
 )
-from hrloop.quality.gate import REMEDY, Batch, Result
+from hrloop.quality.gate import REMEDY, Batch
 from hrloop.quality.rules import typed
 from hrloop.quality.suites import Completeness, Extra, Suite, Taxonomy, synonyms
 from hrloop.quality.validation import Check
+from hrloop.quality.verdicts import Result
 from hrloop.sources.contract import Table
 
 Reader = Callable[[dict], Iterable[Result]]
@@ -53,7 +54,12 @@ def plans(
             columns[taxonomy.column] = None
     for expectation, _ in pairs:
         expectation.meta = meta
-    together = Check(table.full_name, delivered(table, batches, list(columns)), [pair[0] for pair in pairs])
+    together = Check(
+        table.full_name,
+        table.full_name,
+        delivered(table, batches, list(columns)),
+        [pair[0] for pair in pairs],
+    )
     return [
         Plan(together, [pair[1] for pair in pairs]),
         *(_extras(table, suite.expectations, batch) for batch in batches if suite.expectations),
@@ -109,7 +115,7 @@ def freshness(suites: dict[str, Suite], as_of: datetime) -> Plan:
                 verdict["passed"], detail,
             )  # fmt: skip
 
-    return Plan(Check("loop.freshness", query, expectations), [read] * len(expectations))
+    return Plan(Check("loop.freshness", "loop.batches", query, expectations), [read] * len(expectations))
 
 
 def _rows(table: Table, batches: list[Batch]) -> tuple[ExpectRowsToStand, Reader]:
@@ -274,7 +280,8 @@ def _extras(table: Table, extras: tuple[Extra, ...], batch: Batch) -> Plan:
 
         return read
 
-    check = Check(f"{table.full_name}-{batch.batch_id}", typed(table, rows), expectations)
+    name = f"{table.full_name}-own"
+    check = Check(name, f"{name} {batch.batch_id}", typed(table, rows), expectations)
     return Plan(check, [reader(extra) for extra in extras])
 
 

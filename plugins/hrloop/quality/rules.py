@@ -7,6 +7,7 @@ its own arrival, never by the moment at which the gate happens to run: so the or
 Columns that are personal or protected are never judged: whether a row is used must not depend on them.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -18,7 +19,9 @@ _BLANKS = (
     r"E' \t\n\r\f\x0b\x1c\x1d\x1e\x1f\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008"
     r"\u2009\u200a\u200b\u2028\u2029\u202f\u205f\u3000\ufeff'"
 )
-_DAY = r"'^\d{4}-\d{2}-\d{2}'"
+# ISO 8601 as sources read it; Postgres alone would also read 'today' as a date. A moment has an offset.
+_DAY = r"'^\d{4}-\d{2}-\d{2}([T ]|$)'"
+_MOMENT = r"'^\d{4}-\d{2}-\d{2}[T ]\d{2}(:?\d{2}(:?\d{2}([.,]\d+)?)?)?(Z|[+-]\d{2}(:?\d{2})?)$'"
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,8 @@ def missing(column: str) -> str:
 def _reads(column: Column, text: str) -> tuple[str, str]:
     """SQL: whether a present text can be read as the column's type, and its value when it can."""
     if column.type in ("date", "timestamp"):
-        target = "date" if column.type == "date" else "timestamptz"
-        return f"{text} ~ {_DAY} and pg_input_is_valid({text}, '{target}')", f"{text}::{target}"
+        target, form = ("date", _DAY) if column.type == "date" else ("timestamptz", _MOMENT)
+        return f"{text} ~ {form} and pg_input_is_valid({text}, '{target}')", f"{text}::{target}"
     if column.type == "boolean":
         return f"pg_input_is_valid({text}, 'boolean')", f"{text}::boolean"
     whole = f" and {text}::numeric = trunc({text}::numeric)" if column.type == "integer" else ""
@@ -126,7 +129,12 @@ def _reference_rules(suite: Suite) -> Iterable[RowRule]:
 
 def _suite_rules(suite: Suite) -> Iterable[RowRule]:
     for rule in suite.rules:
-        yield RowRule(rule.name, rule.columns, f"({rule.breaks})", rule.says)
+        yield RowRule(rule.name, rule.columns, f"({_verbatim(rule.breaks)})", _verbatim(rule.says))
+
+
+def _verbatim(sql: str) -> str:
+    """With colons escaped that SQLAlchemy would take for the beginning of a parameter's name."""
+    return re.sub(r"(?<![:\w\\]):(?=\w)", r"\:", sql)
 
 
 def broken(table: Table, suite: Suite, rows: str, limit: str = "r._arrived_at") -> str:

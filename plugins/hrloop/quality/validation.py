@@ -10,9 +10,9 @@ from datetime import datetime
 from pathlib import Path
 
 import great_expectations as gx
-from great_expectations.checkpoint import UpdateDataDocsAction
 from great_expectations.core.run_identifier import RunIdentifier
 from great_expectations.data_context.types.base import DataContextConfig
+from great_expectations.data_context.types.resource_identifiers import ExpectationSuiteIdentifier
 from great_expectations.expectations.expectation import Expectation
 
 from hrloop import as_of as moment
@@ -31,9 +31,10 @@ class ValidationError(RuntimeError):
 
 @dataclass(frozen=True)
 class Check:
-    """What to hold against one selection of rows. ``name`` is the suite's, and that of its page."""
+    """What to hold against one selection of rows: a suite by its name, and the name of the selection."""
 
-    name: str
+    suite: str
+    rows: str
     query: str
     expectations: list[Expectation]
 
@@ -43,50 +44,65 @@ def docs_folder(settings: Settings) -> Path:
     return settings.home / "data_docs"
 
 
-def run(
-    wh: Warehouse, settings: Settings, as_of: datetime, name: str, checks: list[Check]
-) -> list[list[dict]]:
-    """Evaluate all checks in one checkpoint, and renew the data docs.
+class Session:
+    """Evaluates checks, as of one time. The data docs are renewed once, when the session ends well."""
 
-    Returns for every check, in order, the result of each of its expectations as GX writes it: ``success``,
-    ``result``. Raises ValidationError when one of them met an error.
-    """
-    context = gx.get_context(project_config=_config(settings))
-    source = context.data_sources.add_postgres(
-        "warehouse",
-        connection_string=wh.url("loader").render_as_string(hide_password=False).replace("$", r"\$"),
-        kwargs={"connect_args": {"options": "-c timezone=UTC -c default_transaction_read_only=on"}},
-    )
-    try:
-        definitions = []
-        for check in checks:
-            asset = source.add_query_asset(check.name, query=check.query)
-            for number, expectation in enumerate(check.expectations):
-                expectation.meta = {**(expectation.meta or {}), _NUMBER: number}
-            suite = context.suites.add(gx.ExpectationSuite(check.name, expectations=check.expectations))
-            batch = asset.add_batch_definition("delivered")
-            definitions.append(
-                context.validation_definitions.add(
-                    gx.ValidationDefinition(name=check.name, data=batch, suite=suite)
+    def __init__(self, wh: Warehouse, settings: Settings, as_of: datetime) -> None:
+        self.settings, self.as_of = settings, as_of
+        self.context = gx.get_context(project_config=_config(settings))
+        self.source = self.context.data_sources.add_postgres(
+            "warehouse",
+            # GX would read a dollar sign as the beginning of a variable's name.
+            connection_string=wh.url("loader").render_as_string(hide_password=False).replace("$", r"\$"),
+            kwargs={"connect_args": {"options": "-c timezone=UTC -c default_transaction_read_only=on"}},
+        )
+        self.pages: list = []
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.source.get_engine().dispose()
+        if kind is None and self.pages:
+            _forget_old_runs(self.settings)
+            self.context.build_data_docs(site_names=[SITE], resource_identifiers=self.pages)
+
+    def run(self, name: str, checks: list[Check]) -> list[list[dict]]:
+        """Evaluate checks in one checkpoint.
+
+        Returns for every check, in order, ``success`` and ``result`` of each of its expectations. Raises
+        ValidationError when one of them met an error.
+        """
+        suites = {check.suite: self._suite(check) for check in checks}
+        definitions = [
+            self.context.validation_definitions.add(
+                gx.ValidationDefinition(
+                    name=f"{name} {check.rows}",
+                    data=self.source.add_query_asset(check.rows, query=check.query).add_batch_definition(
+                        "rows"
+                    ),
+                    suite=suites[check.suite],
                 )
             )
-        checkpoint = context.checkpoints.add(
-            gx.Checkpoint(
-                name=name,
-                validation_definitions=definitions,
-                actions=[UpdateDataDocsAction(name="data docs", site_names=[SITE])],
-                result_format=_COUNTS_ONLY,
-            )
+            for check in checks
+        ]
+        checkpoint = self.context.checkpoints.add(
+            gx.Checkpoint(name=name, validation_definitions=definitions, result_format=_COUNTS_ONLY)
         )
-        _forget_old_runs(settings)
-        run_id = RunIdentifier(run_name=f"{moment.text(as_of)} {name}".replace(":", ""), run_time=as_of)
-        outcome = checkpoint.run(run_id=run_id)
-    finally:
-        source.get_engine().dispose()
-    return [
-        _in_order(check, validation.results)
-        for check, validation in zip(checks, outcome.run_results.values(), strict=True)
-    ]
+        run_name = f"{moment.text(self.as_of)} {name}".replace(":", "")  # names a folder, too
+        outcome = checkpoint.run(run_id=RunIdentifier(run_name=run_name, run_time=self.as_of))
+        self.pages += [*outcome.run_results, *map(ExpectationSuiteIdentifier, suites)]
+        return [
+            _in_order(check, validation.results)
+            for check, validation in zip(checks, outcome.run_results.values(), strict=True)
+        ]
+
+    def _suite(self, check: Check) -> gx.ExpectationSuite:
+        for number, expectation in enumerate(check.expectations):
+            expectation.meta = {**(expectation.meta or {}), _NUMBER: number}
+        return self.context.suites.add_or_update(
+            gx.ExpectationSuite(check.suite, expectations=check.expectations)
+        )
 
 
 def _in_order(check: Check, results: list) -> list[dict]:
@@ -96,7 +112,7 @@ def _in_order(check: Check, results: list) -> list[dict]:
     for result in ordered:
         problem = _exception(result.exception_info or {})
         if problem:
-            raise ValidationError(f"{check.name}: {result.expectation_config.type}: {problem}")
+            raise ValidationError(f"{check.suite}: {result.expectation_config.type}: {problem}")
     return [{"success": result.success, "result": result.result} for result in ordered]
 
 
@@ -119,7 +135,11 @@ def _config(settings: Settings) -> DataContextConfig:
         validation_results_store_name="results",
         checkpoint_store_name="checkpoints",
         stores={
-            "expectations": {"class_name": "ExpectationsStore", "store_backend": memory},
+            # Kept, so that the page of a suite stays when a later run has nothing for it to judge.
+            "expectations": {
+                "class_name": "ExpectationsStore",
+                "store_backend": files(settings.home / "gate" / "suites"),
+            },
             "checkpoints": {"class_name": "CheckpointStore", "store_backend": memory},
             "validation_definition_store": {
                 "class_name": "ValidationDefinitionStore",
@@ -144,7 +164,7 @@ def _config(settings: Settings) -> DataContextConfig:
 
 
 def _results_folder(settings: Settings) -> Path:
-    return settings.home / "validation_results"
+    return settings.home / "gate" / "results"
 
 
 def _forget_old_runs(settings: Settings) -> None:
