@@ -51,7 +51,7 @@ class Demo:
         loop = self.loop
         self.say("Postgres: databases, roles, tables")
         sources.ensure_tables(loop.warehouse)
-        transform.parse(loop.warehouse, loop.settings)
+        transform.parse(loop.settings)
         self.say("MLflow: tracking server and model registry")
         services.start_mlflow(loop.settings, loop.warehouse, report=self.say)
         self.say("Airflow: metadata and DAGs")

@@ -28,7 +28,7 @@ def setup() -> None:
     """Make databases, roles and tables, and read the dbt project; safe to repeat."""
     current = loop()
     sources.ensure_tables(current.warehouse)
-    transform.parse(current.warehouse, current.settings)
+    transform.parse(current.settings)
     console.print(f"Warehouse at {current.warehouse.host}:{current.warehouse.port}; the loop is set up.")
 
 

@@ -26,13 +26,13 @@ def held(
     tables = contract.load()
     if table not in tables:
         raise ValueError(f"there is no table {table}; tables are {', '.join(tables)}")
-    rows = loop().warehouse.read(
-        "loader",
-        "select b.file_name, q.batch_id, q.row_number, q.rules, q.detail"
-        f" from quarantine.{table.replace('.', '__')} as q join loop.batches as b using (batch_id)"  # noqa: S608
-        " where q.readmitted_as_of is null order by b.arrived_at, q.row_number limit :limit",
-        limit=limit,
-    )
+    # The name of the table comes from the contract.
+    query = f"""
+        select b.file_name, q.batch_id, q.row_number, q.rules, q.detail
+        from quarantine.{table.replace(".", "__")} as q join loop.batches as b using (batch_id)
+        where q.readmitted_as_of is null order by b.arrived_at, q.row_number limit :limit
+    """  # noqa: S608
+    rows = loop().warehouse.read("loader", query, limit=limit)
     shown = Table("batch", "file", "row", "rules", "detail")
     for row in rows.to_pylist():
         shown.add_row(
