@@ -316,7 +316,10 @@ def _hold(
     missing: pa.ChunkedArray,
     duplicate: pa.ChunkedArray,
 ) -> list[Held]:
-    found = pc.indices_nonzero(pc.or_(missing, duplicate))
+    broken = pc.or_(missing, duplicate)
+    if not pc.any(broken).as_py():
+        return []
+    found = pc.indices_nonzero(broken)
     absent = dict.fromkeys(name for name in table.columns if name not in columns)
     held = []
     for row, line, has_no_key in zip(
