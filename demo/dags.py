@@ -22,9 +22,10 @@ class Dags:
         os.environ.update(services.airflow_environment(settings, warehouse))
         self.log = settings.home / "logs" / "demo.log"
         with _output_to(self.log):
-            from airflow.dag_processing.dagbag import DagBag
+            from airflow.dag_processing.dagbag import BundleDagBag
 
-            bag = DagBag(dag_folder=settings.project / "dags")
+            folder = settings.project / "dags"
+            bag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name="dags-folder")
         if bag.import_errors:
             raise RuntimeError("\n".join(f"{file}: {error}" for file, error in bag.import_errors.items()))
         self._dags = bag.dags
