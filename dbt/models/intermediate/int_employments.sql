@@ -16,7 +16,7 @@ latest_of_each_time as (
         known_from
     from employees
     where hired_on is not null
-    order by employee_key, known_from, valid_from desc
+    order by employee_key asc, known_from asc, valid_from desc
 
 ),
 

@@ -74,10 +74,10 @@ reviews as (
     inner join {{ ref('stg_hris__reviews') }} as reviews
         on
             due.employee_key = reviews.employee_key
-            and reviews.period_end > due.previous_due_on
-            and reviews.period_end <= due.report_by
-            and reviews.known_from < due.hire_known_to
-            and coalesce(reviews.known_to, 'infinity') > due.hire_known_from
+            and due.previous_due_on < reviews.period_end
+            and due.report_by >= reviews.period_end
+            and due.hire_known_to > reviews.known_from
+            and due.hire_known_from < coalesce(reviews.known_to, 'infinity')
     where reviews.rating is not null
     order by
         due.decision_id,
@@ -102,10 +102,10 @@ departures as (
     inner join {{ ref('stg_hris__terminations') }} as terminations
         on
             due.employee_key = terminations.employee_key
-            and terminations.terminated_on >= due.hired_on
-            and terminations.terminated_on < due.due_on
-            and terminations.known_from < due.hire_known_to
-            and coalesce(terminations.known_to, 'infinity') > due.hire_known_from
+            and due.hired_on <= terminations.terminated_on
+            and due.due_on > terminations.terminated_on
+            and due.hire_known_to > terminations.known_from
+            and due.hire_known_from < coalesce(terminations.known_to, 'infinity')
 
 ),
 
@@ -203,13 +203,13 @@ facts as (
             and spans.known_from >= reviews.known_from
             and spans.known_from < reviews.known_to
     order by
-        spans.decision_id,
-        spans.milestone_months,
-        spans.hire_known_from,
-        spans.known_from,
-        reviews.days_off,
+        spans.decision_id asc,
+        spans.milestone_months asc,
+        spans.hire_known_from asc,
+        spans.known_from asc,
+        reviews.days_off asc,
         reviews.period_end desc,
-        reviews.review_id
+        reviews.review_id asc
 
 ),
 
