@@ -142,6 +142,16 @@ class Company:
             )
         }
 
+    def forget(self) -> None:
+        """Empty the warehouse; the landing files stay, to be taken again."""
+        sources.ensure_tables(self.wh)
+        with self.wh.engine("admin").begin() as connection:
+            for table in contract.load().values():
+                connection.exec_driver_sql(f"delete from {table.raw}")
+                connection.exec_driver_sql(f"delete from {table.quarantine}")
+            connection.exec_driver_sql("delete from loop.gate_results")
+            connection.exec_driver_sql("delete from loop.batches")
+
     def balanced(self) -> bool:
         """Whether rows in = rows passed + rows in quarantine, by the ledger and by the tables themselves."""
         for table in contract.load().values():

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 from conftest import DAY, application, at, employee, requisition
-from hrloop import quality, sources
+from hrloop import quality
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
@@ -249,12 +249,7 @@ def test_rows_in_are_rows_passed_and_quarantined_whatever_the_dirt(company, dirt
         tame = {k: v for k, v in values.items() if not (k in offset_free and v[:4].isdigit() and "Z" not in v)}
         rows.append(application(number, **tame))
     rows += rows[-1:] * repeated
-    sources.ensure_tables(company.wh)
-    with company.wh.engine("admin").begin() as connection:
-        for table in ("raw.ats__applications", "raw.ats__requisitions", "quarantine.ats__applications"):
-            connection.exec_driver_sql(f"delete from {table}")
-        connection.exec_driver_sql("delete from loop.gate_results")
-        connection.exec_driver_sql("delete from loop.batches")
+    company.forget()
     company.file("ats.requisitions", [requisition()])
     company.file("ats.applications", rows)
     report = company.gate()
