@@ -95,8 +95,8 @@ class Company:
         with self.wh.engine("loader").begin() as connection:
             connection.execute(
                 text(
-                    "insert into loop.batches (batch_id, system, table_name, file_name, content_sha256, arrived_at,"
-                    " status) values (:id, :system, :table, :file, '', :at, 'loaded')"
+                    "insert into loop.batches (batch_id, system, table_name, file_name, content_sha256,"
+                    " arrived_at, status) values (:id, :system, :table, :file, '', :at, 'loaded')"
                 ),
                 {
                     "id": f"{table} {name}",
@@ -163,7 +163,8 @@ class Company:
             ):
                 stand = self.rows(f"select count(*) from {table.raw} where _batch_id = :b", b=batch)[0][0]
                 aside = self.rows(
-                    f"select count(*) from {table.quarantine} where batch_id = :b and readmitted_as_of is null",
+                    f"select count(*) from {table.quarantine}"
+                    " where batch_id = :b and readmitted_as_of is null",
                     b=batch,
                 )[0][0]
                 if not (came == passed + held and passed == stand and held == aside):

@@ -1,4 +1,4 @@
-"""Completeness: 95.00 % passes and 94.99 % fails, over the batch and per group, whatever missing looks like."""
+"""Completeness: 95.00 % passes and 94.99 % fails, by batch and by group, whatever missing looks like."""
 
 from fractions import Fraction
 
@@ -70,21 +70,57 @@ def test_a_limit_with_decimals_is_exact():
     from hrloop.quality.suites import Completeness
 
     declared = Completeness(
-        critical=["a"], minimum_percent=99.9, reason="as agreed here", group_minimum_rows=1, group_reason="as agreed here"
+        critical=["a"],
+        minimum_percent=99.9,
+        reason="as agreed here",
+        group_minimum_rows=1,
+        group_reason="as agreed here",
     )
     assert complete_enough(1000, 1, declared.minimum_percent)
     assert not complete_enough(1001, 2, declared.minimum_percent)
 
 
-MISSING = [None, "", " ", "   ", "\t", "\n", "\r\n", "\u00a0", "\u00a0 \t", "\u2003", "\u200b", "\ufeff", "\u3000"]
+MISSING = [
+    None,
+    "",
+    " ",
+    "   ",
+    "\t",
+    "\n",
+    "\r\n",
+    "\u00a0",
+    "\u00a0 \t",
+    "\u2003",
+    "\u200b",
+    "\ufeff",
+    "\u3000",
+]
 MISSING += ["NaN", "nan", "NAN", " NaN ", "\u00a0nan\t"]
-PRESENT = ["0", "x", "n", "no", "nan1", "nano", "None", "NULL", "N/A", "-", ".", "ä", " x ", "\u00a0é", "n/a", "日本"]
+PRESENT = [
+    "0",
+    "x",
+    "n",
+    "no",
+    "nan1",
+    "nano",
+    "None",
+    "NULL",
+    "N/A",
+    "-",
+    ".",
+    "ä",
+    " x ",
+    "\u00a0é",
+    "n/a",
+    "日本",
+]
 
 
 def test_what_counts_as_missing(warehouse):
     with warehouse.engine("loader").connect() as connection:
         verdicts = connection.execute(
-            text(f"select v, {missing('v')} from unnest(cast(:v as text[])) as t (v)"), {"v": MISSING + PRESENT}
+            text(f"select v, {missing('v')} from unnest(cast(:v as text[])) as t (v)"),
+            {"v": MISSING + PRESENT},
         ).all()
     assert [value for value, gone in verdicts if gone] == MISSING
     assert [value for value, gone in verdicts if not gone] == PRESENT
@@ -143,7 +179,8 @@ def test_rows_without_a_group_are_a_group_and_do_not_fail_its_own_column(company
     assert failures(report) == {("hris.employees", "job_level", "location=(missing)")}
     company.file("ats.requisitions", [requisition()])
     company.file(
-        "ats.applications", [application(n, **({"source_channel": ""} if n <= 150 else {})) for n in range(1, 4001)]
+        "ats.applications",
+        [application(n, **({"source_channel": ""} if n <= 150 else {})) for n in range(1, 4001)],
     )
     report = company.gate("2026-09-02")
     assert company.status("ats.applications") == {f"{DAY}.csv": "passed"}  # 96.25 % have a channel
@@ -194,7 +231,8 @@ def test_a_verdict_stands_in_the_table_for_each_batch_field_and_group(company):
     company.gate()
     found = company.rows(
         "select field, group_column, group_value, observed, threshold, rows, passed from loop.gate_results"
-        " where table_name = 'applications' and check_name = 'completeness' and field like 'years%' order by 2 nulls first"
+        " where table_name = 'applications' and check_name = 'completeness' and field like 'years%'"
+        " order by 2 nulls first"
     )
     assert found == [
         ("years_experience", None, None, 98.0, 95.0, 200, True),

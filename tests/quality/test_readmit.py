@@ -1,4 +1,4 @@
-"""Out of quarantine again: only what keeps the rules by now, known from then on, with the books in balance."""
+"""Out of quarantine again: what keeps the rules by now, known from then on, with the books in balance."""
 
 import pytest
 from conftest import DAY, application, at, requisition
@@ -68,7 +68,11 @@ def test_rows_that_still_break_a_rule_stay_and_say_which(held):
 def test_what_was_missing_may_come_later(held):
     held.file("ats.requisitions", [requisition(2)], "2026-09-05")
     assert held.gate("2026-09-05").passed
-    assert set(held.quarantine("ats.applications")) == {"A50", "A51", "A52"}  # nobody brings them back unasked
+    assert set(held.quarantine("ats.applications")) == {
+        "A50",
+        "A51",
+        "A52",
+    }  # nobody brings them back unasked
     report = readmit(held)
     assert report.readmitted == 1
     assert set(held.quarantine("ats.applications")) == {"A50", "A52"}

@@ -28,7 +28,9 @@ def test_critical_fields_are_those_of_the_contract():
 
 def test_every_threshold_has_a_reason():
     def reasons(part) -> None:
-        thresholds = {key for key in part if key.startswith(("minimum", "maximum", "within", "breaks", "type"))}
+        thresholds = {
+            key for key in part if key.startswith(("minimum", "maximum", "within", "breaks", "type"))
+        }
         assert not thresholds or len(part["reason"]) > 20, part
         if "group_minimum_rows" in part:
             assert len(part["group_reason"]) > 20, part
@@ -66,18 +68,36 @@ def change(project, table: str, edit) -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda d: d["completeness"].pop("reason"), "completeness.reason: missing; say where the number comes from"),
+        (
+            lambda d: d["completeness"].pop("reason"),
+            "completeness.reason: missing; say where the number comes from",
+        ),
         (lambda d: d["freshness"].update(max_age=3), "freshness.max_age: unknown key; correct its spelling"),
         (lambda d: d["completeness"].update(minimum_percent=101), "completeness.minimum_percent: "),
-        (lambda d: d["completeness"]["critical"].remove("skills"), r"completeness.critical: .* make them agree"),
-        (lambda d: d["completeness"].update(groups=["gender"]), "completeness.groups: gender is no column to group by"),
+        (
+            lambda d: d["completeness"]["critical"].remove("skills"),
+            r"completeness.critical: .* make them agree",
+        ),
+        (
+            lambda d: d["completeness"].update(groups=["gender"]),
+            "completeness.groups: gender is no column to group by",
+        ),
         (lambda d: d["completeness"].update(groups=["sitee"]), "completeness.groups: sitee is no column"),
         (lambda d: d["taxonomy"][0].update(synonyms="no.csv"), r"taxonomy.0.synonyms: there is no .*no.csv"),
-        (lambda d: d["references"][0].update(table="ats.feedback"), "references.0.table: ats.feedback is no table whose"),
-        (lambda d: d["rules"][0].update(columns=["birth_year"]), "rules.0.columns: birth_year is unknown, personal"),
+        (
+            lambda d: d["references"][0].update(table="ats.feedback"),
+            "references.0.table: ats.feedback is no table whose",
+        ),
+        (
+            lambda d: d["rules"][0].update(columns=["birth_year"]),
+            "rules.0.columns: birth_year is unknown, personal",
+        ),
         (lambda d: d["rules"].append(d["rules"][0]), "stands there twice; give each rule a name of its own"),
         (lambda d: d["rules"][0].update(name="Bad Name"), "rules.0.name: "),
-        (lambda d: d.update(table="ats.feedback"), "table: is ats.feedback, but the file is that of ats.applications"),
+        (
+            lambda d: d.update(table="ats.feedback"),
+            "table: is ats.feedback, but the file is that of ats.applications",
+        ),
     ],
 )
 def test_a_mistake_is_refused_with_file_key_and_remedy(project, edit, message):
@@ -99,7 +119,12 @@ def test_a_missing_suite_and_one_too_many_are_refused(project):
 
 
 def test_references_must_not_go_round_in_a_circle(project):
-    circle = {"column": "employee_id", "table": "hris.terminations", "within_hours": 1, "reason": "a circle for once"}
+    circle = {
+        "column": "employee_id",
+        "table": "hris.terminations",
+        "within_hours": 1,
+        "reason": "a circle for once",
+    }
     change(project, "hris.employees", lambda d: d.update(references=[circle]))
     with pytest.raises(SuiteError, match="go round in a circle"):
         load_suites(project)
@@ -122,14 +147,18 @@ def test_expectations_of_great_expectations_own_may_be_added(company, project):
     adopt(company, project, "ats.applications", lambda d: d.update(expectations=[extra]))
     company.file("ats.requisitions", [requisition()])
     company.file("ats.applications", [application(n, years_experience=str(n % 10)) for n in range(40)])
-    company.file("ats.applications", [application(n, years_experience="1") for n in range(40, 80)], f"{DAY}-other")
+    company.file(
+        "ats.applications", [application(n, years_experience="1") for n in range(40, 80)], f"{DAY}-other"
+    )
     report = company.gate()
     (failure,) = report.failures
     assert (failure.batch, failure.check, failure.observed) == (f"{DAY}-other.csv", extra["type"], 1)
     assert company.status("ats.applications") == {f"{DAY}.csv": "passed", f"{DAY}-other.csv": "failed"}
 
 
-@pytest.mark.parametrize("breaks", ["years_experience >", "no_such_column = 1", "gender = 'f'", "1 / headcount > 0"])
+@pytest.mark.parametrize(
+    "breaks", ["years_experience >", "no_such_column = 1", "gender = 'f'", "1 / headcount > 0"]
+)
 def test_a_rule_that_is_no_sql_over_the_table_is_named(company, project, breaks):
     rule = {"columns": ["job_level"], "breaks": breaks, "says": "spoilt", "reason": "a reason for the test"}
     adopt(

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from hrloop.quality.suites import Suite
 from hrloop.sources.contract import Column, Table, load
 
-# White space of Unicode (category Z and the ASCII controls), no-break and zero-width spaces included.
-_BLANKS = (
-    r"E' \t\n\r\f\x0b\x1c\x1d\x1e\x1f\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008"
-    r"\u2009\u200a\u200b\u2028\u2029\u202f\u205f\u3000\ufeff'"
-)
+# White space of Unicode (category Z and the controls), no-break and zero-width spaces included.
+BLANKS = " \t\n\r\f\v\x1c\x1d\x1e\x1f\x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200C)))
+BLANKS += "\u2028\u2029\u202f\u205f\u3000\ufeff"
+_BLANKS = "E'" + "".join(f"\\u{ord(character):04x}" for character in BLANKS) + "'"
 # ISO 8601 as sources read it; Postgres alone would also read 'today' as a date. A moment has an offset.
 _DAY = r"'^\d{4}-\d{2}-\d{2}([T ]|$)'"
 _MOMENT = r"'^\d{4}-\d{2}-\d{2}[T ]\d{2}(:?\d{2}(:?\d{2}([.,]\d+)?)?)?(Z|[+-]\d{2}(:?\d{2})?)$'"

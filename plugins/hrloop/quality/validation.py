@@ -61,8 +61,12 @@ class Session:
     def __enter__(self) -> "Session":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def close(self) -> None:
+        """Let go of the database."""
         self.source.get_engine().dispose()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close()
         if kind is None and self.pages:
             _forget_old_runs(self.settings)
             self.context.build_data_docs(site_names=[SITE], resource_identifiers=self.pages)
