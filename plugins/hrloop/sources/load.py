@@ -142,10 +142,17 @@ def _stage(cursor: Cursor, table: Table, rows: pa.Table) -> None:
 
 
 def _drop_known(cursor: Cursor, table: Table) -> None:
-    """Leave out of ``incoming`` what the latest version of its key, or a row in quarantine, says already."""
+    """Leave out of ``incoming`` what the latest version of its key, or a row in quarantine, says already.
+
+    An extra column that is null says no more than one that is not there.
+    """
     same_key = " and ".join(f"{{0}}.{name} = i.{name}" for name in table.key)
-    content = [*table.columns, "_extra"]
-    old, new = (", ".join(f"{alias}.{name}" for name in content) for alias in "ri")
+    old, new = (
+        ", ".join(
+            [f"{row}.{name}" for name in table.columns] + [f"nullif(jsonb_strip_nulls({row}._extra), '{{}}')"]
+        )
+        for row in "ri"
+    )
     cursor.execute(
         f"""delete from incoming as i using {table.raw} as r
         where {same_key.format("r")} and ({old}) is not distinct from ({new})
@@ -153,7 +160,7 @@ def _drop_known(cursor: Cursor, table: Table) -> None:
     )
     cursor.execute(
         f"""delete from incoming as i using {table.quarantine} as q
-        where q.original = {original_of(table, "i")}"""
+        where jsonb_strip_nulls(q.original) = jsonb_strip_nulls({original_of(table, "i")})"""
     )
 
 
@@ -224,7 +231,10 @@ def _hold(cursor: Cursor, batch: Batch, held: list[Held], only_new: bool = False
         }
     )
     cursor.adbc_ingest("held", rows, mode="create", temporary=True)
-    known = f"exists (select from {batch.table.quarantine} as q where q.original = held.original::jsonb)"
+    known = (
+        f"exists (select from {batch.table.quarantine} as q"
+        " where jsonb_strip_nulls(q.original) = jsonb_strip_nulls(held.original::jsonb))"
+    )
     cursor.execute(
         f"""insert into {batch.table.quarantine}
             (batch_id, row_number, rules, detail, original, quarantined_as_of)

@@ -25,10 +25,8 @@ def ensure_tables(wh: Warehouse) -> bool:
         if _stamp(connection) == stamp:
             return False
         connection.execute(text("select pg_advisory_xact_lock(hashtext('hrloop.sources.tables'))"))
-        for statement in statements:
-            connection.execute(text(statement))
-        # No parameters in a utility statement; the stamp is hexadecimal digits.
-        connection.execute(text(f"comment on schema raw is '{stamp}'"))
+        # Utility statements take no parameters; the stamp is hexadecimal digits.
+        connection.exec_driver_sql(";\n".join([*statements, f"comment on schema raw is '{stamp}'"]))
     return True
 
 
