@@ -175,9 +175,10 @@ def _end(settings: Settings, *names: str) -> list[str]:
     """Stop services and their families together; return the names of those of which anything still ran."""
     records = {name: record for name in names if (record := _record(settings, name))}
     families = {name: _family(record) for name, record in records.items()}
-    for record in records.values():  # the leaders first: they end their children in good order
-        _signal(record["pid"], record["identity"], signal.SIGTERM)
-    _wait_for(_merged(families), GRACE)
+    leaders = {record["pid"]: record["identity"] for record in records.values()}
+    for pid, identity in leaders.items():  # the leaders first: they end their children in good order
+        _signal(pid, identity, signal.SIGTERM)
+    _wait_for(leaders, GRACE)
     for name, record in records.items():
         families[name] |= _family(record)  # what was born while we waited
     left = _merged(families)
@@ -490,7 +491,9 @@ def _make_mlflow_users(settings: Settings) -> None:
         # Tags of a version, and through them an approval; no alias, no model, no run.
         grant = {"resource_type": "registered_model_version", "resource_id": "*", "permission": "EDIT"}
         where = f"{mlflow_url(settings)}/api/3.0/mlflow/users/permissions/grant"
-        session.post(where, json={"username": OWNER, **grant}, timeout=30).raise_for_status()
+        answer = session.post(where, json={"username": OWNER, **grant}, timeout=30)
+        if "RESOURCE_ALREADY_EXISTS" not in answer.text:  # granted before
+            answer.raise_for_status()
 
 
 def _knows(url: str, user: str, password: str) -> bool:

@@ -296,8 +296,8 @@ class Artefact:
 
 def _unreadable(version: Version, what: str) -> str:
     return (
-        f"{version.use_case} version {version.number} {what}. Nothing is decided with it: restore its artefact,"
-        f" or go back with `hrloop rollback {version.use_case}`"
+        f"{version.use_case} version {version.number} {what}. Nothing is decided with it: restore its"
+        f" artefact, or go back with `hrloop rollback {version.use_case}`"
     )
 
 
