@@ -72,6 +72,7 @@ def small_case() -> UseCase:
         {"name": "foreign_experience", "type": "boolean", "description": "Worked abroad."},
     ]
     data["learner"] |= {"rounds": 10, "folds": 2}
+    data["learner"]["parameters"]["eta"] = 0.5  # so that ten rounds tell sure cases from unsure ones
     return UseCase.model_validate(data)
 
 
@@ -91,7 +92,7 @@ def decided() -> Callable[..., pd.DataFrame]:
             label_status="observed",
             label_known_at=decided_at + pd.Timedelta(days=400),
         )
-        good = 0.2 + 0.05 * frame["years_experience"].fillna(4).clip(upper=12)
+        good = (0.12 * frame["years_experience"].fillna(4) - 0.2).clip(0.02, 0.98)
         return frame.assign(label=(r.random(n) < good).astype(float))
 
     return make

@@ -106,7 +106,7 @@ def test_reasons_are_the_largest_contributions_of_the_routed(table, fitted, case
     names = np.array(fitted().feature_names)
     for i, row in rows.iterrows():
         if row["route"] == "automatic":
-            assert row["reasons"] is None
+            assert not isinstance(row["reasons"], str)
             continue
         told = json.loads(row["reasons"])
         order = np.argsort(-np.abs(contributions[i]))
@@ -383,5 +383,5 @@ def _forget(warehouse: Warehouse) -> None:
     """Empty the ledger of decisions, which only a test may."""
     with warehouse.engine("admin").begin() as connection:
         connection.execute(text("alter table loop.decisions disable trigger append_only"))
-        connection.execute(text("truncate loop.decisions cascade"))
+        connection.execute(text("delete from loop.decisions"))
         connection.execute(text("alter table loop.decisions enable trigger append_only"))

@@ -170,7 +170,7 @@ def explain(wh: Warehouse, registry: Registry, decision_id: str, top: int = TOP)
             {"id": decision_id},
         ).one_or_none()
     if row is None:
-        raise DecisionError(f"there is no decision {decision_id}; `hrloop review` lists those that wait")
+        raise DecisionError(f"there is no decision {decision_id}; `hrloop review list` shows those that wait")
     fitted = registry.load(row.use_case, row.model_version).fitted
     frame = pd.DataFrame([row.features])
     return reasons(fitted, frame, top)[0]

@@ -80,7 +80,7 @@ def record(
         if decision is None:
             raise ReviewError(
                 f"decision_id: {use_case.name} has no decision {decision_id!r};"
-                " `hrloop review` lists those that wait"
+                " `hrloop review list` shows those that wait"
             )
         action = action or _implied(use_case, verdict, decision.recommended_action)
         _check(use_case, decision.recommended_action, who, verdict, action, code, said)
