@@ -3,7 +3,6 @@
 import string
 from collections import Counter
 
-import pytest
 from conftest import DAY, application, at, employee, requisition
 from hrloop import quality
 from hypothesis import HealthCheck, given, settings
@@ -61,8 +60,7 @@ KEPT = [
 ]
 
 
-@pytest.fixture
-def delivered(company):
+def test_rows_that_break_a_rule_are_quarantined_whole_and_no_others(company):
     """One delivery with a row for each case, and enough good ones to pass."""
     rows = {
         "ats.requisitions": [requisition(n) for n in range(1, 40)],
@@ -70,56 +68,41 @@ def delivered(company):
         "ats.application_events": [event(n) for n in range(1, 40)],
         "hris.employees": [employee(n) for n in range(1, 40)],
     }
-    places = []
-    for number, (table, make, values, *_) in enumerate([*BROKEN, *KEPT], start=1000):
+    expected = {table: {} for table in rows}
+    for number, (table, make, values, *rule) in enumerate([*BROKEN, *KEPT], start=1000):
         row = make(number, **values)
         rows[table].append(row)
-        places.append((table, next(iter(row.values()))))
+        if rule:
+            expected[table][next(iter(row.values()))] = rule
     for table, lines in rows.items():
         columns = dict.fromkeys(name for line in lines for name in line)
         company.file(table, [{name: line.get(name) for name in columns} for line in lines])
     report = company.gate()
-    return company, report, places
-
-
-def test_rows_that_break_a_rule_are_quarantined_and_no_others(delivered):
-    company, report, places = delivered
     assert report.passed, report.failures
-    found = {table: company.quarantine(table) for table in {table for table, _ in places}}
-    expected = {table: {} for table in found}
-    for (table, key), (*_, rule) in zip(places, BROKEN, strict=False):
-        expected[table][key] = [rule]
-    assert found == expected
+    assert {table: company.quarantine(table) for table in rows} == expected
     assert report.quarantined == len(BROKEN)
     assert company.balanced()
 
-
-def test_a_quarantined_row_is_whole_and_says_why_in_words(delivered):
-    company, _, places = delivered
-    key = places[8][1]
+    (key,) = [key for key, rule in expected["ats.applications"].items() if rule == ["applied_too_early"]]
     ((detail, original, as_of),) = company.rows(
         "select detail, original, quarantined_as_of from quarantine.ats__applications"
         " where original->>'application_id' = :key",
         key=key,
     )
-    assert detail == "years_experience '140': a working life has 0 to 60 years"
-    assert original["name"] == f"Person {key[1:]}"
-    assert original["gender"] == "f"
-    assert original["years_experience"] == "140"
+    assert detail == "applied_at '1970-01-01T00:00:00Z': no applicant tracking system is that old"
+    assert (original["name"], original["gender"]) == (f"Person {key[1:]}", "f")
+    assert original["applied_at"] == "1970-01-01T00:00:00Z"
     assert not [name for name in original if name.startswith("_") or name.endswith("_key")]
     assert as_of == at(DAY, 0).replace(minute=30)  # as of its arrival, whenever the gate ran
 
-
-def test_the_verdict_table_counts_each_rule(delivered):
-    company, *_ = delivered
-    found = dict(
+    counted = dict(
         company.rows(
             "select check_name, observed from loop.gate_results where table_name = 'applications'"
             " and check_name like 'rule %' and passed"
         )
     )
-    assert found["rule impossible_applied_at"] == 2
-    assert found["rule years_experience_out_of_range"] == 2
+    assert counted["rule impossible_applied_at"] == 2
+    assert counted["rule years_experience_out_of_range"] == 2
 
 
 def test_a_row_with_several_faults_names_them_all(company):
@@ -247,7 +230,7 @@ dirt = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(dirt=dirt, repeated=st.booleans())
 def test_rows_in_are_rows_passed_and_quarantined_whatever_the_dirt(company, dirt, repeated):
     offset_free = {"applied_at", "updated_at"}  # a time without an offset is refused with its file, by design
@@ -261,9 +244,7 @@ def test_rows_in_are_rows_passed_and_quarantined_whatever_the_dirt(company, dirt
     company.forget()
     company.file("ats.requisitions", [requisition()])
     company.file("ats.applications", rows)
-    report = company.gate()
+    company.gate()
     ((came,),) = company.rows("select rows_in from loop.batches where table_name = 'applications'")
     assert came == len(rows)
-    assert company.balanced()
-    assert report == company.gate()
     assert company.balanced()

@@ -156,6 +156,23 @@ def test_expectations_of_great_expectations_own_may_be_added(company, project):
     assert company.status("ats.applications") == {f"{DAY}.csv": "passed", f"{DAY}-other.csv": "failed"}
 
 
+def test_a_failed_batch_is_judged_again_when_its_suite_has_changed_and_only_then(company, project):
+    adopt(company, project, "ats.applications", lambda d: None)
+    company.file("ats.requisitions", [requisition()])
+    rows = [application(n, years_experience="" if n < 8 else "5", skills="falconry") for n in range(100)]
+    company.file("ats.applications", rows)
+    assert {f.check for f in company.gate().failures} == {"completeness", "taxonomy"}
+    assert company.gate("2026-09-02").batches == []
+    change(project, "ats.applications", lambda d: d["completeness"].update(minimum_percent=92))
+    assert {f.check for f in company.gate("2026-09-03").failures} == {"taxonomy"}
+    with (project / "dbt" / "seeds" / "skill_synonyms.csv").open("a") as seed:
+        seed.write("falconry,falconry\n")
+    report = company.gate("2026-09-04")
+    assert report.passed, report.failures
+    assert company.status("ats.applications") == {f"{DAY}.csv": "passed"}
+    assert company.rows("select count(*) from loop.gate_results where not passed") == [(0,)]
+
+
 @pytest.mark.parametrize(
     "breaks", ["years_experience >", "no_such_column = 1", "gender = 'f'", "1 / headcount > 0"]
 )

@@ -109,7 +109,7 @@ def freshness(suites: dict[str, Suite], as_of: datetime) -> Plan:
                 f" {verdict['days']:.1f} days before {moment.text(as_of)} (limit {limit:g} days)."
             )
             if not verdict["passed"]:
-                detail += " Deliver the table again, even if nothing in it has changed."
+                detail += " Deliver a newer export of the table."
             yield Result(
                 as_of, name, None, "freshness", None, None, None, verdict["days"], limit, None,
                 verdict["passed"], detail,

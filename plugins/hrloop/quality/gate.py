@@ -1,4 +1,4 @@
-"""The gate: every delivery is judged once, and what does not pass stops everything behind it.
+"""The gate: every delivery is judged, and what does not pass stops everything behind it.
 
 Three steps, each of which may be killed and run again: rows that break a hard rule move to quarantine (one
 transaction per table); Great Expectations judges the delivered rows, quarantined ones included; verdicts and
@@ -7,7 +7,8 @@ goes wrong, nothing passes.
 
 What a verdict rests on does not depend on when the gate runs: the delivered rows, and the keys that other
 tables had delivered by the batch's arrival, or the hours after it that a reference allows. A batch with
-unknown keys whose hours have not run out stays ``loaded`` and is judged by a later run.
+unknown keys whose hours have not run out stays ``loaded`` and is judged by a later run. What has passed is
+not judged again; what has failed is, once its suite has changed.
 """
 
 from collections.abc import Iterable
@@ -22,12 +23,13 @@ from hrloop import as_of as moment
 from hrloop import sources
 from hrloop.quality.quarantine import LOCK, ROLE, move, rows_of
 from hrloop.quality.rules import broken
-from hrloop.quality.suites import Suite, SuiteError, load_suites
+from hrloop.quality.suites import Suite, SuiteError, fingerprint, load_suites
 from hrloop.quality.verdicts import Result, supersede, write
 from hrloop.settings import Settings
 from hrloop.sources import contract, declaration
 from hrloop.warehouse import Warehouse, tables
 
+SUITE = "suite"  # check_name of the row that says which version of the suite judged a batch
 REMEDY = "The batch is held back; deliver a corrected file with the same keys."
 
 
@@ -69,7 +71,7 @@ class Batch:
 
 
 def gate(wh: Warehouse, settings: Settings, as_of: datetime) -> GateReport:
-    """Judge all batches that arrived by ``as_of`` and have no verdict, and say whether the way is open.
+    """Judge the batches that arrived by ``as_of`` and await a verdict, and say whether the way is open.
 
     It is open when no failed batch that arrived by then is left without a corrected delivery, every source is
     fresh, and there is a passed row. Raises SuiteError for a suite that cannot be used, and whatever the
@@ -83,12 +85,16 @@ def gate(wh: Warehouse, settings: Settings, as_of: datetime) -> GateReport:
     from hrloop.quality.validation import Session
 
     with _alone(wh), Session(wh, settings, as_of) as session:
-        batches = _loaded(wh, as_of)
+        versions = {
+            name: fingerprint(settings.project, suite, declared.absent(name))
+            for name, suite in suites.items()
+        }
+        batches = _undecided(wh, versions, as_of)
         waiting = _quarantine(wh, suites, batches, as_of)
         judged = [batch for batch in batches if batch.batch_id not in waiting]
         if judged:
             results = _judge(session, settings, suites, declared.absent, judged)
-            _record(wh, judged, results, as_of)
+            _record(wh, judged, results, versions, as_of)
         with wh.engine(ROLE).begin() as connection:
             supersede(connection, as_of)
         freshness = _freshness(wh, session, suites, as_of)
@@ -106,17 +112,25 @@ def _alone(wh: Warehouse):
             connection.execute(text(f"select pg_advisory_unlock({LOCK})"))
 
 
-def _loaded(wh: Warehouse, as_of: datetime) -> list[Batch]:
+def _undecided(wh: Warehouse, versions: dict[str, str], as_of: datetime) -> list[Batch]:
+    """Batches without a verdict, and those that failed by another version of their suite."""
     with wh.engine(ROLE).connect() as connection:
         rows = connection.execute(
             text(
-                "select batch_id, system || '.' || table_name, file_name, arrived_at, rows_in"
-                " from loop.batches where status = 'loaded' and arrived_at <= :as_of"
-                " order by arrived_at, batch_id"
+                "select b.batch_id, b.system || '.' || b.table_name, b.file_name, b.arrived_at, b.rows_in,"
+                " b.status, g.detail"
+                " from loop.batches as b left join loop.gate_results as g"
+                " on g.batch_id = b.batch_id and g.check_name = :suite"
+                " where b.status in ('loaded', 'failed') and b.arrived_at <= :as_of"
+                " order by b.arrived_at, b.batch_id"
             ),
-            {"as_of": as_of},
-        )
-        return [Batch(*row) for row in rows]
+            {"as_of": as_of, "suite": SUITE},
+        ).all()
+    return [
+        Batch(*known)
+        for *known, status, version in rows
+        if status == "loaded" or version != versions[known[1]]
+    ]
 
 
 def _of(batches: Iterable[Batch], table: str) -> list[Batch]:
@@ -216,17 +230,28 @@ def _judge(
     ]
 
 
-def _record(wh: Warehouse, batches: list[Batch], results: list[Result], as_of: datetime) -> None:
+def _record(
+    wh: Warehouse, batches: list[Batch], results: list[Result], versions: dict[str, str], as_of: datetime
+) -> None:
     """Write verdicts and status of the batches, all of them or none."""
+    results = results + [
+        Result(
+            batch.arrived_at, batch.table, batch.batch_id, SUITE, None, None, None, None, None, None, True,
+            versions[batch.table],
+        )
+        for batch in batches
+    ]  # fmt: skip
     failed: dict[str, list[str]] = {}
     for result in results:
         if not result.passed:
             failed.setdefault(result.batch_id, []).append(result.detail)
     with wh.engine(ROLE).begin() as connection:
+        ids = [batch.batch_id for batch in batches]
+        connection.execute(delete(tables.gate_results).where(tables.gate_results.c.batch_id.in_(ids)))
         write(connection, results)
         connection.execute(
             update(tables.batches)
-            .where(tables.batches.c.batch_id == bindparam("batch"), tables.batches.c.status == "loaded")
+            .where(tables.batches.c.batch_id == bindparam("batch"))
             .values(status=bindparam("verdict"), reason=bindparam("why"), gated_as_of=as_of),
             [
                 {

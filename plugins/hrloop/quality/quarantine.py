@@ -85,6 +85,9 @@ class Refused:
     rules: list[str]
     detail: str
 
+    def __str__(self) -> str:
+        return f"row {self.row_number} of batch {self.batch_id}, {', '.join(self.rules)}: {self.detail}"
+
 
 @dataclass(frozen=True)
 class Readmission:

@@ -5,6 +5,9 @@ the contract alone (types, required fields, allowed values) need not be repeated
 """
 
 import csv
+import hashlib
+import json
+from collections.abc import Iterable
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -136,6 +139,13 @@ def synonyms(project: Path, taxonomy: Taxonomy) -> list[str]:
     """The terms that the taxonomy knows, in lower case and trimmed, sorted."""
     with (project / SEEDS / taxonomy.synonyms).open(encoding="utf-8", newline="") as file:
         return sorted({row["synonym"].strip().lower() for row in csv.DictReader(file)})
+
+
+def fingerprint(project: Path, suite: Suite, absent: Iterable[str]) -> str:
+    """Hash of all that a verdict by this suite rests on besides the rows."""
+    terms = [synonyms(project, taxonomy) for taxonomy in suite.taxonomy]
+    content = json.dumps([suite.model_dump(mode="json"), terms, sorted(absent)], default=str, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _load(path: Path, table: Table) -> Suite:
