@@ -123,6 +123,8 @@ def main() -> None:
     except (ValueError, RuntimeError) as error:
         sys.exit(f"demo: {error}")
     finally:
+        if demo.dags:
+            demo.dags.close()
         if "mlflow" not in running:
             services.stop(loop.settings, "mlflow")
         if not postgres_was_up:

@@ -126,15 +126,17 @@ def show(figures: dict, to: Console) -> None:
         )  # fmt: skip
     to.print(routes)
 
-    failures = Table("as of", "table", "check", "field", "finding", title="Last failures at the gate")
+    failures = Table(
+        "as of", "table", "check", "field", "group", "rows", "observed", "asked for",
+        title="Last failures at the gate",
+    )  # fmt: skip
     for row in figures["gate_failures"]:
         failures.add_row(
-            f"{row['as_of']:%Y-%m-%d}",
-            row["table_name"],
-            row["check_name"],
-            row["field"] or "",
-            row["detail"],
-        )
+            f"{row['as_of']:%Y-%m-%d}", row["table_name"], row["check_name"], row["field"] or "",
+            f"{row['group_column']}={row['group_value']}" if row["group_column"] else "whole batch",
+            f"{row['rows']:,}" if row["rows"] is not None else "",
+            *(f"{row[name]:.4g}" if row[name] is not None else "" for name in ("observed", "threshold")),
+        )  # fmt: skip
     if figures["gate_failures"]:
         to.print(failures)
 

@@ -20,8 +20,8 @@ _STEPS = """
     order by as_of desc, step, use_case"""
 
 _GATE_FAILURES = """
-    select as_of, system || '.' || table_name as table_name, batch_id, check_name, field, group_value,
-        observed, threshold, detail
+    select as_of, system || '.' || table_name as table_name, batch_id, check_name, field, group_column,
+        group_value, rows, observed, threshold, detail
     from loop.gate_results where not passed order by as_of desc, gate_result_id limit :recent"""
 
 _MILESTONES = """
