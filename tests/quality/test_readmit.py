@@ -118,16 +118,13 @@ def test_a_batch_that_is_held_back_gives_no_rows(company):
     assert "is held back for other reasons" in report.refused[0].detail
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
+def test_mistakes_are_named(held):
+    for arguments, message in (
         ({"table": "ats.nothing"}, "there is no table ats.nothing"),
         ({"repairs": {"years": "1"}, "batch": f"{DAY}.csv", "rows": [52]}, "has no column years"),
         ({"repairs": {"years_experience": "1"}}, "repairs are for rows that you name"),
         ({"as_of": at("2026-08-31")}, "re-admit its rows at a later as_of"),
-    ],
-)
-def test_mistakes_are_named(held, arguments, message):
-    arguments = {"table": "ats.applications", "as_of": LATER, "repairs": None} | arguments
-    with pytest.raises(ValueError, match=message):
-        quality.readmit(held.wh, **arguments)
+    ):
+        arguments = {"table": "ats.applications", "as_of": LATER, "repairs": None} | arguments
+        with pytest.raises(ValueError, match=message):
+            quality.readmit(held.wh, **arguments)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from great_expectations.exceptions import ExpectationNotFoundError
+from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.registry import get_expectation_impl
 
 from hrloop import as_of as moment
@@ -17,7 +19,7 @@ from hrloop.quality.expectations import (
 )
 from hrloop.quality.gate import REMEDY, Batch
 from hrloop.quality.rules import typed
-from hrloop.quality.suites import Completeness, Extra, Suite, Taxonomy, synonyms
+from hrloop.quality.suites import Completeness, Extra, Suite, SuiteError, Taxonomy, synonyms
 from hrloop.quality.validation import Check
 from hrloop.quality.verdicts import Result
 from hrloop.sources.contract import Table
@@ -261,7 +263,7 @@ def _known(
 def _extras(table: Table, extras: tuple[Extra, ...], batch: Batch) -> Plan:
     """The suite's own expectations of Great Expectations, on one batch with its columns in their types."""
     rows = f"({delivered(table, [batch], list(table.columns))})"
-    expectations = [get_expectation_impl(extra.type)(**extra.kwargs, notes=extra.reason) for extra in extras]
+    expectations = [_own(table, number, extra) for number, extra in enumerate(extras)]
 
     def reader(extra: Extra) -> Reader:
         field = extra.kwargs.get("column")
@@ -283,6 +285,16 @@ def _extras(table: Table, extras: tuple[Extra, ...], batch: Batch) -> Plan:
     name = f"{table.full_name}-own"
     check = Check(name, f"{name} {batch.batch_id}", typed(table, rows), expectations)
     return Plan(check, [reader(extra) for extra in extras])
+
+
+def _own(table: Table, number: int, extra: Extra) -> Expectation:
+    try:
+        return get_expectation_impl(extra.type)(**extra.kwargs, notes=extra.reason)
+    except (ExpectationNotFoundError, ValueError) as error:  # pydantic's own is a ValueError
+        raise SuiteError(
+            f"expectations/{table.system}/{table.name}.yaml: expectations.{number}: {error};"
+            " see the gallery of Great Expectations for the type and its kwargs"
+        ) from error
 
 
 def _arguments(extra: Extra) -> str:

@@ -227,6 +227,17 @@ def _misfits(suite: Suite, table: Table, path: Path):
                 f"rules.{number}.columns",
                 f"{column} is unknown, personal or protected; use one of {_listed(open_columns)}",
             )
+    for number, extra in enumerate(suite.expectations):
+        given = [
+            value
+            for argument in extra.kwargs.values()
+            for value in (argument if isinstance(argument, list) else [argument])
+        ]
+        for column in (name for name in table.withheld if name in given):
+            yield (
+                f"expectations.{number}.kwargs",
+                f"{column} names or describes a person, and results show values; leave it out",
+            )
     names = [rule.name for rule in suite.rules] + [reference.rule for reference in suite.references]
     for name in {name for name in names if names.count(name) > 1}:
         yield "rules", f"{name} stands there twice; give each rule a name of its own"
