@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hrloop.services import OWNER, SERVICE_ACCOUNT, VIEWER
+from hrloop.settings import Settings
 from hrloop.warehouse.connections import ROLES, SERVICES
 from hrloop.warehouse.server import OPTIONS
 
@@ -142,6 +144,23 @@ def test_every_variable_is_required_and_explained(raw_compose: dict) -> None:
     required = set(re.findall(r"\$\{([A-Z0-9_]+):\?[^}]+\}", TEXT))
     documented = set(re.findall(r"^([A-Z0-9_]+)=", EXAMPLE, flags=re.MULTILINE))
     assert used == required == documented
+
+
+def test_whatever_hrloop_reads_is_listed(dotenv: dict[str, str]) -> None:
+    """Every setting, and every secret that the engine asks for by a name of its own."""
+    for name in Settings.model_fields:
+        variable = "DATABASE_URL" if name == "database_url" else f"HRLOOP_{name.upper()}"
+        assert re.search(rf"^# {variable} ", EXAMPLE, flags=re.MULTILINE), variable
+    asked = set()
+    for path in (PROJECT / "plugins").rglob("*.py"):
+        code = path.read_text(encoding="utf-8")
+        asked |= set(re.findall(r"\.secret\(\"([a-z_]+)\"\)", code))
+        for constant in re.findall(r"\.secret\(([A-Z_]+)\)", code):
+            asked |= set(re.findall(rf"^{constant} = \"([a-z_]+)\"", code, flags=re.MULTILINE))
+    asked |= {f"postgres_{role}" for role in (*ROLES, *SERVICES)}
+    asked |= {f"mlflow_{user}" for user in (SERVICE_ACCOUNT, OWNER, VIEWER)}
+    assert len(asked) > 15
+    assert {f"HRLOOP_SECRET_{name.upper()}" for name in asked} - set(dotenv) == set()
 
 
 def test_there_is_no_secret_in_either_file(raw_compose: dict) -> None:

@@ -26,7 +26,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]
     """
     home = tmp_path_factory.mktemp("installation")
     settings = Settings(home=home).model_copy(update={"database_url": None, "landing_dir": None})
-    practice.history(settings, MONTHS, seed=7, applications_per_month=180)
+    practice.history(settings, MONTHS, seed=7, applications_per_month=200)
     loop = Loop(settings)
     sources.ensure_tables(loop.warehouse)
     for step in (intake.ingest, intake.gate, intake.build):
