@@ -79,6 +79,8 @@ to go on from there. See `docs/runbooks/dag-failed.md`.
                 "vars": "{{ ti.xcom_pull(task_ids='which_as_of')['variables'] | tojson }}",
                 "interceptors": [connect],
                 "emit_datasets": False,
+                # Nobody reads what dbt would write of the whole project after each model.
+                "dbt_cmd_global_flags": ["--no-write-json"],
             },
             default_args=DEFAULT_ARGS,
         )

@@ -4,6 +4,7 @@ Reads one JSON object a line from standard input ({"dag": id, "conf": {…}, "en
 standard output ({"state": …, "tasks": {…}, "seconds": …}); what Airflow prints goes to standard error.
 """
 
+import gc
 import json
 import os
 import sys
@@ -27,7 +28,10 @@ for line in sys.stdin:
     request = json.loads(line)
     os.environ.update(request["env"])
     began = time.monotonic()
-    run = bag.dags[request["dag"]].test(run_conf=request["conf"])
+    dag = bag.dags[request["dag"]]
+    # Airflow writes a run's parameters into the DAG, which here, unlike in a task's process, lives on.
+    run = dag.test(run_conf=dict.fromkeys(dag.params) | request["conf"])
+    gc.freeze()  # Cosmos collects garbage after each model: let it not go through all of Airflow each time
     answer(
         state=run.state,
         tasks={

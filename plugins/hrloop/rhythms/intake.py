@@ -57,21 +57,15 @@ def gate(loop: Loop, as_of: datetime) -> dict:
 
 
 def _explain(as_of: datetime, failures: list) -> str:
-    """The findings as a data engineer needs them: what, where, by how much, and the way on."""
-    lines = [f"The quality gate stopped as_of {moment.text(as_of)}: {len(failures)} check(s) failed."]
-    for failure in failures:
-        field = f" of {failure.field}" if failure.field else ""
-        group = f", group {failure.group}" if failure.group else ""
-        batch = f", batch {failure.batch}" if failure.batch else ""
-        figures = ""
-        if failure.observed is not None and failure.threshold is not None:
-            figures = f": observed {failure.observed:.4g}, required {failure.threshold:.4g}"
-        lines.append(f"- {failure.table}{batch}: {failure.check}{field}{group}{figures}. {failure.detail}")
-    lines.append(
-        "Nothing behind the gate runs for this as_of. Have the table delivered again; the gate passes at the"
-        " as_of that takes the corrected delivery. See docs/runbooks/gate-failed.md."
+    """The findings as a data engineer needs them (table, file, field, by how much), and the way on."""
+    return "\n".join(
+        [
+            f"The quality gate stopped as_of {moment.text(as_of)}: {len(failures)} check(s) failed.",
+            *(f"- {failure.detail}" for failure in failures),
+            "Nothing behind the gate runs for this as_of. The gate opens at the as_of that takes the corrected"
+            " delivery. What to do: docs/runbooks/gate-failed.md.",
+        ]
     )
-    return "\n".join(lines)
 
 
 def gate_all(loop: Loop, as_ofs: Iterable[datetime]) -> dict:
