@@ -202,7 +202,8 @@ def _stage(
         pseudonym_key=wh.settings.secret("pseudonym_key"),
         time_zone=source.time_zone if source else None,
     )
-    kept = [held[place] for place in ready.rows["_row"].to_pylist()]
+    rows = ready.rows
+    kept = [held[place] for place in rows["_row"].to_pylist()]
     extras = [
         {name: value for name, value in row.original.items() if name not in table.columns} for row in kept
     ]
@@ -213,7 +214,7 @@ def _stage(
         "_known_at": pa.array([as_of] * len(kept), pa.timestamp("us", "UTC")),
         "_arrived_at": pa.array([row.arrived_at for row in kept], pa.timestamp("us", "UTC")),
     }
-    rows = ready.rows.drop_columns([name for name in own if name in ready.rows.column_names])
+    rows = rows.drop_columns([name for name in own if name in rows.column_names])
     for name, column in own.items():
         rows = rows.append_column(name, column)
     connection.execute(text(f"create temporary table candidate (like {table.raw}) on commit drop"))
