@@ -62,8 +62,8 @@ def _explain(as_of: datetime, failures: list) -> str:
         [
             f"The quality gate stopped as_of {moment.text(as_of)}: {len(failures)} check(s) failed.",
             *(f"- {failure.detail}" for failure in failures),
-            "Nothing behind the gate runs for this as_of. The gate opens at the as_of that takes the corrected"
-            " delivery. What to do: docs/runbooks/gate-failed.md.",
+            "Nothing behind the gate runs for this as_of. The gate opens at the as_of that takes the"
+            " corrected delivery. What to do: docs/runbooks/gate-failed.md.",
         ]
     )
 
