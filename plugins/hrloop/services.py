@@ -194,7 +194,7 @@ def _end(settings: Settings, *names: str) -> list[str]:
         process = _children.pop(record["pid"], None)
         if process:
             process.wait()
-        _pid_file(settings, name).unlink()
+        _pid_file(settings, name).unlink(missing_ok=True)
     return [name for name, family in families.items() if family]
 
 

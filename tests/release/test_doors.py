@@ -155,7 +155,8 @@ def test_a_rejection_is_on_file_and_final(propose, warehouse, registry, small_ca
     assert (written.kind, written.version, written.verdict) == ("reject", 1, "keep")
     assert (written.approved_by, written.approval_reason) == ("owner", "Hurts part-time staff.")
     assert registry.version(small_case.name, version).tags["approval.status"] == "rejected"
-    assert release.reject(warehouse, owner, small_case, version, "Hurts part-time staff.", as_of) == written
+    assert release.reject(warehouse, owner, small_case, version, "Something else.", as_of) == written
+    assert registry.version(small_case.name, version).tags["approval.reason"] == "Hurts part-time staff."
     assert len(release.read(warehouse, small_case.name)) == 1
     assert release.reconcile(warehouse, registry, small_case)  # it is no challenger any more
     assert registry.aliases(small_case.name) == {}

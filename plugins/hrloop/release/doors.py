@@ -164,8 +164,7 @@ def keep(
             reasons=list(finding.reasons),
             evidence=finding.as_json(),
         )
-        ledger.record(connection, row)
-    return row
+        return ledger.record(connection, row)
 
 
 def approve(registry: Registry, use_case: UseCase, version: int, reason: str, at: datetime) -> None:
@@ -182,13 +181,18 @@ def reject(
 ) -> Release:
     """Reject a version, as the person whom the registry's login names, and put that in the ledger.
 
-    Refused as in approve(), and for a version that has been promoted.
+    The first rejection stands. Refused as in approve(), and for a version that has been promoted.
     """
     with ledger.locked(wh, use_case.name) as connection:
         rows = ledger.entries(connection, use_case.name)
+        for row in rows:
+            if row.kind == "reject" and row.version == version:
+                return row
+            if row.kind in ledger.PROMOTIONS and row.version == version:
+                raise ReleaseRefused(
+                    f"{use_case.name} version {version} has been promoted; roll it back instead"
+                )
         found = registry.version(use_case.name, version)
-        if any(row.kind in ledger.PROMOTIONS and row.version == version for row in rows):
-            raise ReleaseRefused(f"{use_case.name} version {version} has been promoted; roll it back instead")
         _judge(registry, use_case, version, "rejected", reason, at)
         row = Release(
             release_id=ledger.release_id(use_case.name, "reject", version),
@@ -205,8 +209,7 @@ def reject(
             approved_at=at,
             approval_reason=reason,
         )
-        ledger.record(connection, row)
-    return row
+        return ledger.record(connection, row)
 
 
 def _judge(
@@ -253,7 +256,7 @@ def promote(wh: Warehouse, registry: Registry, use_case: UseCase, version: int, 
                     f" ({row.approval_reason}): propose another"
                 )
         row = _checked(registry, use_case, version, ledger.standing(rows), as_of)
-        ledger.record(connection, row)
+        row = ledger.record(connection, row)
         _follow(registry, use_case, ledger.standing([*rows, row]))
     return row
 
@@ -278,13 +281,11 @@ def _checked(
             f"{_name(found)} was measured against {_champion(evidence['compared_with'])}, and today's is"
             f" {_champion(before.champion)}: measure and propose it anew"
         )
-    first = before.champion is None
-    kind = "first" if first else "promote"
     return Release(
         release_id=ledger.release_id(use_case.name, "promote", version),
         use_case=use_case.name,
         as_of=as_of,
-        kind=kind,
+        kind="first" if before.champion is None else "promote",
         version=version,
         previous_version=before.champion,
         run_id=found.run_id,
@@ -366,7 +367,7 @@ def rollback(
             approved_at=as_of,
             approval_reason=reason.strip(),
         )
-        ledger.record(connection, row)
+        row = ledger.record(connection, row)
         _follow(registry, use_case, ledger.standing([*rows, row]))
     return row
 

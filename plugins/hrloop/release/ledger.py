@@ -78,10 +78,15 @@ def entries(connection: Connection, use_case: str) -> list[Release]:
     return [Release(**row) for row in connection.execute(query.order_by(releases.c.sequence)).mappings()]
 
 
-def record(connection: Connection, release: Release) -> bool:
-    """Write a row, which is its own transaction under locked(); False when it stood there already."""
+def record(connection: Connection, release: Release) -> Release:
+    """Write a row, unless it stands there already, and return the one that stands.
+
+    Under locked() the statement is its own transaction: its commit is the moment at which it happens.
+    """
     row = {name: getattr(release, name) for name in Release.__dataclass_fields__}
-    return bool(connection.execute(insert(releases).values(row).on_conflict_do_nothing()).rowcount)
+    connection.execute(insert(releases).values(row).on_conflict_do_nothing())
+    rows = entries(connection, release.use_case)
+    return next(one for one in rows if one.release_id == release.release_id)
 
 
 def read(wh: Warehouse, use_case: str) -> list[Release]:

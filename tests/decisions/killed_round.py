@@ -1,0 +1,81 @@
+"""Decides a round in processes of its own, each killed with SIGKILL at another moment of its write.
+
+    python killed_round.py HOME DATABASE_URL DATABASE MLFLOW_URL
+
+Prints how many decisions are there after each kill.
+"""
+
+import json
+import os
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+from hrloop import decisions, release, usecase
+from hrloop.settings import PROJECT, Settings
+from hrloop.warehouse import Warehouse
+
+AS_OF = datetime(2026, 10, 1, 6, tzinfo=UTC)
+
+
+def main(home: str, database_url: str, database: str, mlflow_url: str) -> None:
+    settings = Settings(home=Path(home), mlflow_url=mlflow_url)
+    columns = ("years_experience", "job_family", "foreign_experience")
+    found = usecase.load("recruitment", PROJECT)
+    features = tuple(feature for feature in found.features if feature.name in columns)
+    use_case = found.model_copy(update={"name": "small_case", "features": features})
+    rows = {}
+    for moment in ("before", "during", "after"):
+        # This process itself opens nothing, so that its forks share no thread and no connection.
+        child = os.fork()
+        if child == 0:
+            die(moment)
+            wh = Warehouse.at(database_url, settings, database)
+            decisions.decide(wh, settings, release.connect(settings), use_case, AS_OF)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if not os.WIFSIGNALED(status):
+            raise SystemExit(f"{moment}: the process ended with {status}, and was not killed")
+        reading, writing = os.pipe()
+        if os.fork() == 0:
+            wh = Warehouse.at(database_url, settings, database)
+            count = wh.read("engine", "select decision_id from loop.decisions").num_rows
+            os.write(writing, str(count).encode())
+            os._exit(0)
+        rows[moment] = int(os.read(reading, 20))
+        os.wait()
+    print(json.dumps(rows))
+
+
+def die(moment: str) -> None:
+    """From now on a write of rows ends in death: before it, half-way, or after it."""
+    merge = Warehouse.merge
+
+    def killed(self, role, table, rows) -> None:
+        if moment == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        merge(self, role, table, Deadly(rows) if moment == "during" else rows)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    Warehouse.merge = killed
+
+
+class Deadly:
+    """Rows that kill their reader half-way, when some are sent and the transaction is open."""
+
+    def __init__(self, table: pa.Table):
+        self.table, self.column_names = table, table.column_names
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        def batches():
+            yield from self.table.slice(0, len(self.table) // 2).to_batches()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        reader = pa.RecordBatchReader.from_batches(self.table.schema, batches())
+        return reader.__arrow_c_stream__(requested_schema)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
