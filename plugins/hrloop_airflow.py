@@ -42,13 +42,13 @@ def render(found: dict[str, list[dict]]) -> str:
     """The page as HTML; every value is escaped."""
     parts = [
         _section("Champions", "The version that decides, and who approved it.", found["champions"]),
+        _section("Measured of the champion", "On held-out outcomes, before its release.", found["metrics"]),
         _section("Decisions by route", "Review: a person looks at them.", found["decisions"]),
         _section("Reviews", "What people said to the recommendations.", found["reviews"]),
         _steps(found["steps"]),
+        _section("Outcomes at their milestones", "As of where the warehouse stands.", found["milestones"]),
         _section("Last gate failures", "What stopped a batch. Newest first.", found["gate_failures"]),
-        _section(
-            "Rows", "Rows in = rows passed + rows in quarantine, for every batch that passed.", found["rows"]
-        ),
+        _section("Rows", "Rows in = rows passed + rows in quarantine, always.", found["rows"]),
     ]
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>HR loop: status</title>"

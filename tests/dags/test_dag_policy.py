@@ -28,7 +28,8 @@ print(json.dumps({
     "engine": "hrloop.warehouse" in sys.modules,
     "dags": {dag.dag_id: {
         "doc": dag.doc_md, "tags": sorted(dag.tags), "catchup": dag.catchup,
-        "params": {name: dag.params.get_param(name).schema for name in dag.params},
+        "params": {name: dag.params.get_param(name).schema | {
+            "description": dag.params.get_param(name).description} for name in dag.params},
         "timed": dag.timetable.can_be_scheduled, "max_active_runs": dag.max_active_runs,
         "tasks": {task.task_id: {
             "owner": task.owner, "retries": task.retries, "backoff": task.retry_exponential_backoff,

@@ -16,6 +16,7 @@ from hrloop.rhythms import Loop, decisions, due, intake, milestones
 from hrloop.warehouse.fingerprint import fingerprint
 from sqlalchemy import text
 
+pytestmark = pytest.mark.timeout(1200)  # a model costs a second as a task, and several on a busy machine
 AS_OFS = [datetime(*day, 6, tzinfo=UTC) for day in ((2023, 11, 1), (2023, 12, 1), (2024, 1, 1))]
 SCHEMAS = ("raw", "quarantine", "staging", "intermediate", "outcomes", "features", "kpi")
 LEDGERS = ("loop.batches", "loop.gate_results", "loop.steps")
