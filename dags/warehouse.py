@@ -16,8 +16,10 @@ def connect(context, operator) -> None:
     """Give dbt, at run time and through the environment only, what it needs to connect."""
     import os
 
+    from hrloop import transform
     from hrloop.rhythms import Loop
 
+    transform.name_flag_sources_once()
     os.environ.update(Loop.open().warehouse.environment())
 
 

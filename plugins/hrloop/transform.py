@@ -15,6 +15,7 @@ from pathlib import Path
 from dbt.artifacts.schemas.results import NodeResult
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
+from dbt_common.behavior_flags import BehaviorFlagRendered
 
 from hrloop import as_of as moment
 from hrloop.settings import Settings
@@ -22,6 +23,15 @@ from hrloop.warehouse import Warehouse
 
 _one_at_a_time = threading.Lock()  # dbt reads its connection from this process's environment
 _manifests: dict[tuple[Path, str], Manifest] = {}  # by project and database: its name is parsed in
+
+
+def name_flag_sources_once() -> None:
+    """Spare dbt a walk over the whole call stack, and for each frame over all loaded modules, per flag.
+
+    dbt names the source of each behaviour flag so, for a warning that nobody reads: five seconds a model in
+    an Airflow task, whose stack is deep and whose modules are thousands. It is called before dbt is.
+    """
+    BehaviorFlagRendered._default_source = staticmethod(lambda: "dbt")
 
 
 class TransformError(RuntimeError):
@@ -106,6 +116,7 @@ def _parsed(settings: Settings) -> Manifest:
 def _run(arguments: list[str], settings: Settings, manifest: Manifest | None = None) -> dbtRunnerResult:
     project, state = str(settings.project / "dbt"), _state(settings)
     state.mkdir(parents=True, exist_ok=True)
+    name_flag_sources_once()
     places = ["--project-dir", project, "--profiles-dir", project]
     places += ["--target-path", str(state), "--log-path", str(state / "logs")]
     manner = ["--log-level", "none", "--log-level-file", "info", "--no-use-colors", "--no-partial-parse"]
