@@ -67,7 +67,7 @@ def load(connection: Connection, batch: Batch, prepared: Prepared) -> Loaded | N
         with _loading(connection, batch) as cursor:
             if cursor is None:
                 return None
-            _copy(cursor, batch.table, prepared.rows)
+            _copy(cursor, prepared)
             _hold(cursor, batch, prepared.held)
             return _enter(cursor, batch, prepared.rows_in, prepared.extra_columns)
     except driver.IntegrityError as error:
@@ -76,7 +76,7 @@ def load(connection: Connection, batch: Batch, prepared: Prepared) -> Loaded | N
     with _loading(connection, batch) as cursor:
         if cursor is None:
             return None
-        _stage(cursor, batch.table, prepared.rows)
+        _stage(cursor, prepared)
         _merge(cursor, batch)
         _hold(cursor, batch, prepared.held)
         return _enter(cursor, batch, prepared.rows_in, prepared.extra_columns)
@@ -92,7 +92,7 @@ def load_pull(
     with _loading(connection, batch) as cursor:
         if cursor is None:
             return None
-        _stage(cursor, batch.table, prepared.rows)
+        _stage(cursor, prepared)
         _drop_known(cursor, batch.table)
         _hold(cursor, batch, prepared.held, only_new=True)
         rows_in = _scalar(cursor, "select count(*) from incoming") + _quarantined(cursor, batch)
@@ -131,13 +131,13 @@ def _scalar(cursor: Cursor, statement: str, *values):
     return cursor.fetchone()[0]
 
 
-def _copy(cursor: Cursor, table: Table, rows: pa.Table) -> None:
-    cursor.adbc_ingest(table.relation, rows, mode="append", db_schema_name="raw")
+def _copy(cursor: Cursor, prepared: Prepared) -> None:
+    cursor.adbc_ingest(prepared.table.relation, prepared.reader(), mode="append", db_schema_name="raw")
 
 
-def _stage(cursor: Cursor, table: Table, rows: pa.Table) -> None:
-    cursor.execute(f"create temporary table incoming (like {table.raw}) on commit drop")
-    cursor.adbc_ingest("incoming", rows, mode="append", temporary=True)
+def _stage(cursor: Cursor, prepared: Prepared) -> None:
+    cursor.execute(f"create temporary table incoming (like {prepared.table.raw}) on commit drop")
+    cursor.adbc_ingest("incoming", prepared.reader(), mode="append", temporary=True)
     cursor.execute("analyze incoming")
 
 

@@ -7,6 +7,7 @@ white space, local times get the offset that the source declares, and persons ge
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -23,6 +24,7 @@ DETAILS = {
     MISSING_KEY: "a column of the key has no value",
     DUPLICATE_KEY: "another row with the same key, known at the same time, stands",
 }
+_ROWS_AT_A_TIME = 16_384  # some megabytes: what a socket's buffers hold while the next are made
 _ISO = re.compile(
     r"\d{4}-\d{2}-\d{2}([T ]\d{2}(:?\d{2}(:?\d{2}([.,]\d+)?)?)?(Z|[+-]\d{2}(:?\d{2}(:?\d{2})?)?)?)?"
 )
@@ -40,15 +42,55 @@ class Held:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A batch ready to be loaded: rows shaped like the raw table, and those held back."""
+    """A batch ready to be loaded: rows that are shaped like the raw table, and those held back.
 
-    rows: pa.Table
+    ``delivered`` holds the contract's columns, the row's line and its times; ``extra``, row by row, what is
+    not in the contract. Pseudonyms and JSON are made as ``reader`` is read: Postgres stores some rows while
+    the next are made.
+    """
+
+    table: Table
+    delivered: pa.Table
+    extra: pa.Table
     held: list[Held]
-    extra_columns: list[str]
+    batch_id: str
+    arrived_at: datetime
+    pseudonym_key: str
 
     @property
     def rows_in(self) -> int:
-        return self.rows.num_rows + len(self.held)
+        return self.delivered.num_rows + len(self.held)
+
+    @property
+    def extra_columns(self) -> list[str]:
+        return self.extra.column_names
+
+    @property
+    def rows(self) -> pa.Table:
+        """All rows at once, as the raw table will hold them."""
+        return self.reader().read_all()
+
+    def reader(self) -> pa.RecordBatchReader:
+        """The rows, some at a time, as the raw table will hold them."""
+        persons = [name for name in self.table.keys_of_persons if name in self.delivered.column_names]
+        keys = [self.table.keys_of_persons[name] for name in persons]
+        schema = self.delivered.schema
+        for name in [*keys, *(["_extra"] if self.extra_columns else []), "_batch_id"]:
+            schema = schema.append(pa.field(name, pa.string()))
+        schema = schema.append(pa.field("_arrived_at", MOMENT))
+
+        def derived() -> Iterator[pa.RecordBatch]:
+            start = 0
+            for rows in self.delivered.to_batches(max_chunksize=_ROWS_AT_A_TIME):
+                columns = rows.columns + [pseudonyms(rows[name], self.pseudonym_key) for name in persons]
+                if self.extra_columns:
+                    columns.append(_jsonb(self.extra.slice(start, rows.num_rows)))
+                columns.append(pa.repeat(pa.scalar(self.batch_id), rows.num_rows))
+                columns.append(pa.repeat(pa.scalar(self.arrived_at, MOMENT), rows.num_rows))
+                start += rows.num_rows
+                yield pa.record_batch(columns, schema=schema)
+
+        return pa.RecordBatchReader.from_batches(schema, derived())
 
 
 def name_columns(table: Table, given: list[str], source: TableSource) -> list[str]:
@@ -187,7 +229,6 @@ def prepare(
     Raises Refusal for a time without offset where ``time_zone`` is None.
     """
     columns = {name: rows[name] for name in table.columns if name in rows.column_names}
-    extra_columns = [name for name in rows.column_names if name not in table.columns]
     for name in table.identifiers:
         if name in columns:
             columns[name] = pc.utf8_trim_whitespace(columns[name])
@@ -203,25 +244,14 @@ def prepare(
     missing = _any_missing([columns[name] for name in table.key])
     duplicate = _duplicates([columns[name] for name in table.key], known, updated, missing)
 
-    for name, key in table.keys_of_persons.items():
-        if name in columns:
-            columns[key] = pseudonyms(columns[name], pseudonym_key)
-    if extra_columns:
-        columns["_extra"] = _jsonb([(name, rows[name]) for name in extra_columns])
-    ready = pa.table(
-        columns
-        | {
-            "_batch_id": pa.repeat(pa.scalar(batch_id), rows.num_rows),
-            "_row": lines,
-            "_happened_at": moments[table.happened_at],
-            "_known_at": known,
-            "_arrived_at": pa.repeat(pa.scalar(arrived_at, MOMENT), rows.num_rows),
-        }
-    )
+    times = {"_row": lines, "_happened_at": moments[table.happened_at], "_known_at": known}
+    delivered = pa.table(columns | times)
+    extra = rows.drop_columns([name for name in rows.column_names if name in table.columns])
     held = _hold(table, rows, columns, lines, missing, duplicate)
     if held:
-        ready = ready.filter(pc.invert(pc.or_(missing, duplicate)))
-    return Prepared(ready, held, extra_columns)
+        stands = pc.invert(pc.or_(missing, duplicate))
+        delivered, extra = delivered.filter(stands), extra.filter(stands)
+    return Prepared(table, delivered, extra, held, batch_id, arrived_at, pseudonym_key)
 
 
 def known_at(
@@ -244,7 +274,7 @@ def moments_of(column: pa.ChunkedArray, time_zone: str | None) -> pa.ChunkedArra
     return _moments(column, time_zone)[0]
 
 
-def pseudonyms(column: pa.ChunkedArray, key: str) -> pa.ChunkedArray:
+def pseudonyms(column: pa.Array, key: str) -> pa.Array:
     """First 32 hex digits of HMAC-SHA-256 over each value; null for a missing one.
 
     Each distinct value is hashed once. HMAC (RFC 2104) is two SHA-256 runs over a padded key and the
@@ -255,18 +285,18 @@ def pseudonyms(column: pa.ChunkedArray, key: str) -> pa.ChunkedArray:
     inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block)).copy
     outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block)).copy
 
-    def pseudonym(value: str) -> str:
+    def pseudonym(value: bytes) -> str:
         inside, outside = inner(), outer()
-        inside.update(value.encode())
+        inside.update(value)
         outside.update(inside.digest())
         return outside.hexdigest()[:32]
 
-    encoded = pc.if_else(_missing(column), None, column).combine_chunks().dictionary_encode()
-    hashed = pa.array(map(pseudonym, encoded.dictionary.to_pylist()), pa.string())
-    return pa.chunked_array([hashed.take(encoded.indices)])
+    encoded = pc.if_else(_missing(column), None, column).dictionary_encode()
+    distinct = encoded.dictionary.cast(pa.binary()).to_pylist()
+    return pa.array(map(pseudonym, distinct), pa.string()).take(encoded.indices)
 
 
-def _missing(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _missing(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """Whether trimmed identifiers are null, empty or NaN."""
     return pc.or_(
         pc.is_null(column), pc.fill_null(pc.is_in(pc.utf8_lower(column), pa.array(["", "nan"])), False)
@@ -285,7 +315,9 @@ def _duplicates(
 ) -> pa.ChunkedArray:
     """Whether another row of the batch stands for the same key and known-time."""
     names = [f"k{number}" for number in range(len(key))]
-    rows = pa.table(dict(zip(names, key, strict=True))).filter(pc.invert(missing))
+    rows = pa.table(dict(zip(names, key, strict=True)))
+    if pc.any(missing).as_py():
+        rows = rows.filter(pc.invert(missing))
     none = pa.chunked_array([pa.repeat(pa.scalar(False), len(missing))])
     distinct = (  # the usual answer comes from the cheaper question
         pc.count_distinct(rows["k0"]).as_py()
@@ -399,16 +431,16 @@ def _read_moment(text: str | None) -> datetime | None:
         return None
 
 
-def _jsonb(columns: list[tuple[str, pa.ChunkedArray]]) -> pa.ChunkedArray:
-    """Columns as one JSON object a row, in the binary form of Postgres's jsonb: version byte 1, then text."""
+def _jsonb(rows: pa.Table) -> pa.Array:
+    """Rows as JSON objects in the binary form of Postgres's jsonb: the version byte 1, then the text."""
     parts: list = ["\x01{"]
-    for number, (name, column) in enumerate(columns):
+    for number, (name, column) in enumerate(zip(rows.column_names, rows.columns, strict=True)):
         parts.append((", " if number else "") + json.dumps(name) + ": ")
         if column.null_count or pc.any(pc.match_substring_regex(column, r'["\\\x00-\x1f]')).as_py():
             texts = [json.dumps(value, ensure_ascii=False) for value in column.to_pylist()]
             parts.append(pa.array(texts, pa.string()))
         else:  # nothing to escape
-            parts += ['"', column, '"']
+            parts += ['"', column.combine_chunks(), '"']
     return pc.binary_join_element_wise(*_merged(parts), "}", "")
 
 
