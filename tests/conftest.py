@@ -12,6 +12,7 @@ from hrloop.settings import Settings
 from hrloop.warehouse import EmbeddedServer, Warehouse, open_warehouse
 from sqlalchemy import create_engine, text
 
+pytest_plugins = ["fixtures_mlflow"]
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
@@ -24,8 +25,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
     settings = Settings(home=tmp_path_factory.mktemp("installation"))
     yield open_warehouse(settings)
     if not settings.database_url:
-        EmbeddedServer.of(settings).stop()
-        shutil.rmtree(settings.home, ignore_errors=True)
+        embedded = EmbeddedServer.of(settings)
+        embedded.stop()
+        for folder in (embedded.data, settings.home):  # as root the data may lie outside of home
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

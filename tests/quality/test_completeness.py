@@ -3,8 +3,8 @@
 from fractions import Fraction
 
 import pytest
-from conftest import DAY, application, employee, requisition
 from hrloop.quality.rules import missing
+from judged import DAY, application, employee, requisition
 from sqlalchemy import text
 
 

@@ -4,9 +4,9 @@ import os
 import sys
 
 import pytest
-from conftest import DAY, application, at, employee, requisition
 from hrloop import quality
 from hrloop.warehouse.fingerprint import fingerprint
+from judged import DAY, application, at, employee, requisition
 from sqlalchemy import text
 
 gate_module = sys.modules["hrloop.quality.gate"]  # the package's own `gate` is the function

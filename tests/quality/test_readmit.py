@@ -3,8 +3,8 @@
 import hmac
 
 import pytest
-from conftest import DAY, application, at, requisition
 from hrloop import quality
+from judged import DAY, application, at, requisition
 
 LATER = at("2026-09-10")
 

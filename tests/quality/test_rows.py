@@ -3,10 +3,10 @@
 import string
 from collections import Counter
 
-from conftest import DAY, application, at, employee, requisition
 from hrloop import quality
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from judged import DAY, application, at, employee, requisition
 from sqlalchemy import text
 
 FAR = "2031-01-01T00:00:00Z"

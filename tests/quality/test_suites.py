@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 import yaml
-from conftest import DAY, application, employee, requisition
 from hrloop.quality.suites import SuiteError, load_suites, synonyms
 from hrloop.settings import PROJECT
 from hrloop.sources import contract
+from judged import DAY, application, employee, requisition
 
 
 def test_every_source_table_has_a_suite_after_those_it_refers_to():
