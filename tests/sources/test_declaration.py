@@ -1,5 +1,6 @@
 """The source declaration: its defaults, what it refuses, and when a file arrives."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -101,6 +102,16 @@ def test_refuses_a_broken_declaration_by_file_and_key(tmp_path, text, told):
         declared(tmp_path, text)
     assert "sources.yaml" in str(error.value)
     assert told in str(error.value)
+
+
+def test_the_declarations_in_the_documentation_are_valid(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "sources.md").read_text()
+    examples = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    kinds = set()
+    for example in examples:
+        ours = declared(tmp_path, example if example.startswith("systems:") else f"systems:\n{example}")
+        kinds |= {source.kind for source in ours.systems.values()}
+    assert kinds == {"files", "sql", "rest"}
 
 
 def test_a_missing_declaration_is_named(tmp_path):
