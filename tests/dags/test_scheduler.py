@@ -62,7 +62,7 @@ class Airflow:
 @pytest.fixture(scope="module")
 def loop(airflow, make_loop, tmp_path_factory) -> Loop:
     folder: Path = tmp_path_factory.mktemp("company")
-    practice.history(folder, months=len(AS_OFS), applications_per_month=40)
+    practice.history(folder, months=len(AS_OFS), applications_per_month=60)
     loop = make_loop(folder / "landing")
     try:
         services.start_airflow(loop.settings, loop.warehouse, report=lambda _: None)
