@@ -46,8 +46,15 @@ def reject(use_case: UseCaseName, version: Version, reason: Reason, user: User =
 def rollback(use_case: UseCaseName, reason: Reason, user: User = services.OWNER) -> None:
     """Put the previous champion back in charge, at once."""
     current = loop()
+    champion = release.standing(release.read(current.warehouse, use_case)).champion
     row = release.rollback(
-        current.warehouse, current.registry, current.use_case(use_case), user, reason, datetime.now(UTC)
+        current.warehouse,
+        current.registry,
+        current.use_case(use_case),
+        user,
+        reason,
+        datetime.now(UTC),
+        version=champion,
     )
     console.print(f"{use_case}: version {row.version} is champion again, in place of {row.previous_version}.")
 

@@ -32,8 +32,9 @@ def bootstrap(warehouse: Warehouse) -> bool:
     try:
         with server.connect() as connection:
             connection.execute(text("select pg_advisory_lock(:key)"), {"key": _LOCK})
-            # A failing statement must not leave a password in the server's log.
-            connection.execute(text("set log_min_error_statement = 'panic'"))
+            if _is_superuser(connection):
+                # A failing statement must not leave a password in the server's log.
+                connection.execute(text("set log_min_error_statement = 'panic'"))
             _make_roles(connection, warehouse)
             _make_databases(connection, warehouse)
             with warehouse.engine("admin").begin() as inside:
@@ -63,17 +64,21 @@ def _current(warehouse: Warehouse) -> bool:
 
 def _make_roles(connection: Connection, warehouse: Warehouse) -> None:
     there = set(connection.scalars(text("select rolname from pg_roles")))
-    superuser = connection.scalar(text("select rolsuper from pg_roles where rolname = current_user"))
+    superuser = _is_superuser(connection)
     for role in ROLES + SERVICES:
         if role not in there:
             connection.execute(text(f"create role {role}"))
         # psycopg2 puts the bound value in as a literal: utility statements take no parameters.
         connection.execute(
-            text(f"alter role {role} login nosuperuser nocreatedb nocreaterole password :password"),
+            text(f"alter role {role} login password :password"),
             {"password": warehouse.settings.secret(f"postgres_{role}")},
         )
         if not superuser:  # a managed Postgres: its administrator must act for the roles it made
             connection.execute(text(f"grant {role} to current_user"))
+
+
+def _is_superuser(connection: Connection) -> bool:
+    return connection.scalar(text("select rolsuper from pg_roles where rolname = current_user"))
 
 
 def _make_databases(connection: Connection, warehouse: Warehouse) -> None:
