@@ -43,10 +43,16 @@ def reject(use_case: UseCaseName, version: Version, reason: Reason, user: User =
     console.print(f"{use_case} version {version} is rejected by {user}.")
 
 
-def rollback(use_case: UseCaseName, reason: Reason, user: User = services.OWNER) -> None:
+def rollback(
+    use_case: UseCaseName,
+    reason: Reason,
+    user: User = services.OWNER,
+    version: Annotated[
+        int | None, typer.Option(help="The champion to be rid of: repeated, it is one roll-back.")
+    ] = None,
+) -> None:
     """Put the previous champion back in charge, at once."""
     current = loop()
-    champion = release.standing(release.read(current.warehouse, use_case)).champion
     row = release.rollback(
         current.warehouse,
         current.registry,
@@ -54,7 +60,7 @@ def rollback(use_case: UseCaseName, reason: Reason, user: User = services.OWNER)
         user,
         reason,
         datetime.now(UTC),
-        version=champion,
+        version=version,
     )
     console.print(f"{use_case}: version {row.version} is champion again, in place of {row.previous_version}.")
 
