@@ -546,6 +546,8 @@ def airflow_environment(settings: Settings, wh: Warehouse, host: str = LOCALHOST
         "DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "30",
         "USAGE_DATA_COLLECTION__ENABLED": "false",
+        "COSMOS__ENABLE_TELEMETRY": "false",
+        "COSMOS__CACHE_DIR": home / "cosmos",  # by default one below /tmp, which the first user would own
     }
     return (
         _settings_environment(settings)
