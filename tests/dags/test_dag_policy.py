@@ -20,12 +20,18 @@ folder = sys.argv[1]
 import airflow.sdk, cosmos.airflow.task_group  # what the libraries cost is not the files' doing
 from airflow.dag_processing.dagbag import BundleDagBag
 bag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name="dags-folder")
+engine = "hrloop.warehouse" in sys.modules
 import conventions
+from hrloop.rhythms.intake import GateFailed  # now that it is known that reading needed no engine
+policy = conventions.DEFAULT_ARGS["retry_policy"]
+class Garbled(OSError, ValueError): "as requests' JSONDecodeError is"
 print(json.dumps({
     "errors": bag.import_errors,
     "seconds": {stat.file: stat.duration.total_seconds() for stat in bag.dagbag_stats},
     "tags": list(conventions.TAGS),
-    "engine": "hrloop.warehouse" in sys.modules,
+    "engine": engine,
+    "retried": {kind.__name__: policy.evaluate(kind("x"), 1, 5).action.value
+                for kind in (GateFailed, ValueError, ConnectionError, RuntimeError, Garbled)},
     "dags": {dag.dag_id: {
         "doc": dag.doc_md, "tags": sorted(dag.tags), "catchup": dag.catchup,
         "params": {name: dag.params.get_param(name).schema | {
@@ -91,6 +97,16 @@ def test_a_dag_keeps_the_policy(report, dag_id):
         if name not in ("verdict", "dbt_is_not_parsed"):  # these only say what is already certain
             assert task["retries"] >= 2, name
             assert task["backoff"] > 1, name
+
+
+def test_a_refusal_is_not_retried_and_trouble_is(report):
+    assert report["retried"] == {
+        "GateFailed": "fail",
+        "ValueError": "fail",
+        "ConnectionError": "retry",
+        "RuntimeError": "default",
+        "Garbled": "retry",
+    }
 
 
 def test_dags_that_write_state_run_one_at_a_time(report):
