@@ -94,9 +94,17 @@ def ingest(wh: Warehouse, settings: Settings, as_of: datetime) -> IngestReport:
             except SourceError as error:
                 failures.append(str(error))
         run.forget_refusals()
+    _analyse(wh, sorted({taken.table for taken in run.report.taken}))
     if failures:
         raise SourceError("; ".join(failures))
     return run.report
+
+
+def _analyse(wh: Warehouse, tables: list[str]) -> None:
+    """Tell Postgres what the tables hold now: what reads them next would be planned blindly otherwise."""
+    with wh.engine("loader").begin() as connection:
+        for table in tables:
+            connection.exec_driver_sql(f"analyze {contract.load()[table].raw}")
 
 
 @dataclass(frozen=True)
