@@ -9,8 +9,9 @@ import time
 from datetime import UTC, datetime
 
 from hrloop import as_of as moments
-from hrloop import practice, release, services, settings, sources, transform
-from hrloop.cli.operate import show
+from hrloop import practice, release, services, settings
+from hrloop.cli.operate import prepare, show
+from hrloop.cli.practice import decided
 from hrloop.rhythms import Loop
 from hrloop.rhythms.status import status
 from hrloop.warehouse import EmbeddedServer, steps
@@ -50,8 +51,7 @@ class Demo:
     def set_up(self) -> None:
         loop = self.loop
         self.say("Postgres: databases, roles, tables")
-        sources.ensure_tables(loop.warehouse)
-        transform.parse(loop.settings)
+        prepare(loop)
         self.say("MLflow: tracking server and model registry")
         services.start_mlflow(loop.settings, loop.warehouse, report=self.say)
         self.say("Airflow: metadata and DAGs")
@@ -79,14 +79,8 @@ class Demo:
 
     def next_month(self, month: str) -> None:
         """The company lives on, following the loop's decisions, and exports what happened."""
-        decided = self.loop.warehouse.read(
-            "engine",
-            "select case_key as application_id, recommended_action, rank, exploration from loop.decisions"
-            " where use_case = :use_case order by case_key",
-            use_case=USE_CASE,
-        ).to_pandas()
         self.say(f"The practice company answers the decisions on the applications of {month}")
-        practice.answer(self.loop.settings, month, decided)
+        practice.answer(self.loop.settings, month, decided(self.loop.warehouse))
 
     def bad_batch(self) -> None:
         """A batch that is not complete stops everything behind it; its redelivery goes on."""

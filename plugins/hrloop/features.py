@@ -156,5 +156,5 @@ def _check_decisions(wh: Warehouse, use_case: UseCase, as_of: datetime) -> None:
     if absent:
         raise labels.StaleWarehouse(
             f"{absent} decision(s) of use case {use_case.name} before {as_of.isoformat()} are not in"
-            " outcomes.fct_decisions yet. Build the warehouse again; `hrloop build` does it."
+            " outcomes.fct_decisions yet. Build the warehouse again; `hrloop run build` does it."
         )

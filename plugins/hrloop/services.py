@@ -31,6 +31,7 @@ import requests
 
 from hrloop.settings import Settings
 from hrloop.warehouse import Warehouse
+from hrloop.warehouse.server import tail
 
 LOCALHOST = "127.0.0.1"
 # Below Linux's ephemeral range (from 32768), so that no outgoing connection sits on a port we return to.
@@ -164,7 +165,7 @@ def _await(settings: Settings, service: Service, report: Report) -> None:
         if ended or waited > service.within:
             what = "ended while it started" if ended else f"is not healthy after {waited:.0f} s"
             log = _log(settings, service.name)
-            raise ServiceError(f"{service.name} {what}. The end of its log ({log}):\n{_tail(log)}")
+            raise ServiceError(f"{service.name} {what}. The end of its log ({log}):\n{tail(log, 30)}")
         if time.monotonic() - told >= 5:
             told = time.monotonic()
             report(f"{service.name}: starting ({waited:.0f} s)")
@@ -336,10 +337,6 @@ def _record(settings: Settings, name: str) -> dict | None:
 
 def _log(settings: Settings, name: str) -> Path:
     return settings.home / "logs" / f"{name}.log"
-
-
-def _tail(log: Path, lines: int = 30) -> str:
-    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 
 def _write(path: Path, content: object) -> None:
@@ -571,7 +568,7 @@ def migrate_airflow(settings: Settings, wh: Warehouse) -> None:
             check=False,
         )
     if done.returncode:
-        raise ServiceError(f"airflow db migrate failed. The end of its log ({log}):\n{_tail(log)}")
+        raise ServiceError(f"airflow db migrate failed. The end of its log ({log}):\n{tail(log, 30)}")
 
 
 def start_airflow(settings: Settings, wh: Warehouse, report: Report = print) -> str:

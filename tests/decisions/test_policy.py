@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from hrloop.decisions import policy
+from hrloop.learning import calibration
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -168,7 +169,7 @@ def test_the_order_of_rows_does_not_matter(made, random):
 
 
 def test_confidence_is_of_the_recommended_action():
-    got = policy.confidence(np.array([0.8, 0.8, 0.1]), np.array([True, False, False]))
+    got = calibration.confidence(np.array([0.8, 0.8, 0.1]), np.array([True, False, False]))
     assert got.tolist() == pytest.approx([0.8, 0.2, 0.9])
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from hrloop import services, sources, transform
 from hrloop.cli.app import AsOf, UseCaseName, loop
-from hrloop.rhythms import decisions, intake, milestones, training
+from hrloop.rhythms import Loop, decisions, intake, milestones, training
 from hrloop.rhythms.status import status as read_status
 from hrloop.warehouse import EmbeddedServer
 
@@ -24,11 +24,16 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
+def prepare(current: Loop) -> None:
+    """What every start needs: databases, roles, tables, and the dbt project read for Airflow."""
+    sources.ensure_tables(current.warehouse)
+    transform.parse(current.settings)
+
+
 def setup() -> None:
     """Make databases, roles and tables, and read the dbt project; safe to repeat."""
     current = loop()
-    sources.ensure_tables(current.warehouse)
-    transform.parse(current.settings)
+    prepare(current)
     console.print(f"Warehouse at {current.warehouse.host}:{current.warehouse.port}; the loop is set up.")
 
 

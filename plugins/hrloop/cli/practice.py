@@ -2,11 +2,13 @@
 
 from typing import Annotated
 
+import pandas as pd
 import typer
 from rich.console import Console
 
 from hrloop import practice
 from hrloop.cli.app import loop
+from hrloop.warehouse import Warehouse
 
 app = typer.Typer(
     no_args_is_help=True, help="A company to practise on: writes the exports of an ATS and HRIS."
@@ -29,10 +31,16 @@ def history(
 def answer(month: Annotated[str, typer.Argument(help="Month that was decided on, such as 2026-07.")]) -> None:
     """Live through the month after it, under the loop's recorded decisions, and export it."""
     current = loop()
-    # Practice is for every use case whose cases are applications; there is one decision a case.
-    decided = current.warehouse.read(
+    console.print(practice.answer(current.settings, month, decided(current.warehouse)))
+
+
+def decided(warehouse: Warehouse) -> pd.DataFrame:
+    """The loop's recorded decisions as the practice company takes them, one row an application.
+
+    Practice is for every use case whose cases are applications; there is one decision a case.
+    """
+    return warehouse.read(
         "engine",
         "select case_key as application_id, recommended_action, rank, exploration from loop.decisions"
         " order by case_key",
     ).to_pandas()
-    console.print(practice.answer(current.settings, month, decided))

@@ -86,11 +86,6 @@ def explore(ranked: Ranked, cut: np.ndarray, draw: np.ndarray, share: float, ban
     return Explored(inside ^ turned, turned, propensity)
 
 
-def confidence(probability: np.ndarray, advance: np.ndarray) -> np.ndarray:
-    """Calibrated probability that the recommended action is right."""
-    return np.where(advance, probability, 1 - probability)
-
-
 def route(
     confidence: np.ndarray, below: float, draw: np.ndarray, audit_share: float, edges: Sequence[Sequence[str]]
 ) -> list[list[str]]:

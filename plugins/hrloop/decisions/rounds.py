@@ -25,7 +25,7 @@ from sqlalchemy import text
 from hrloop import as_of as moments
 from hrloop import features
 from hrloop.decisions import policy
-from hrloop.learning import Fitted
+from hrloop.learning import Fitted, calibration
 from hrloop.release import NoChampion, Registry, ledger, serving
 from hrloop.settings import Settings
 from hrloop.usecase import UseCase
@@ -118,7 +118,7 @@ def table_of(
         rules.exploration_share.value,
         rules.exploration_band.value,
     )
-    confidence = policy.confidence(probability, chosen.advance)
+    confidence = calibration.confidence(probability, chosen.advance)
     why = policy.route(
         confidence,
         rules.confidence_below.value,

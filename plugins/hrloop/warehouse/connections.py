@@ -90,13 +90,6 @@ class Warehouse:
             cursor.execute(numbered, [parameters[name] for name in names] if names else None)
             return cursor.fetch_arrow_table()
 
-    def write(self, role: str, table: str, rows: pa.Table) -> int:
-        """Append rows to ``schema.table`` in bulk (COPY); column types must be the table's own."""
-        schema, name = table.split(".")
-        with self.adbc(role) as connection, connection.cursor() as cursor:
-            cursor.adbc_ingest(name, rows, mode="append", db_schema_name=schema)
-        return rows.num_rows
-
     def merge(self, role: str, table: str, rows: pa.Table) -> int:
         """Append the rows that are not there yet, in one transaction; values are cast to the table's types.
 

@@ -91,7 +91,7 @@ class EmbeddedServer:
             try:
                 self._run("pg_ctl", "start", "-D", self.data, "-l", log, "-o", options, "-W")
             except subprocess.CalledProcessError as error:
-                raise ServerError(f"Postgres did not start: {error.stderr}\n{_tail(log)}") from error
+                raise ServerError(f"Postgres did not start: {error.stderr}\n{tail(log)}") from error
             self._wait_until_ready(port, log)
             return port
 
@@ -196,7 +196,7 @@ class EmbeddedServer:
         deadline = time.monotonic() + START_TIMEOUT
         while not self._ready(port):
             if time.monotonic() > deadline:
-                raise ServerError(f"Postgres is not ready after {START_TIMEOUT} s:\n{_tail(log)}")
+                raise ServerError(f"Postgres is not ready after {START_TIMEOUT} s:\n{tail(log)}")
             time.sleep(0.1)
 
     def _run(self, program: str, *arguments: str | Path) -> None:
@@ -261,7 +261,8 @@ def _copied(binaries: Path, parent: Path) -> Path:
     return target / "bin"
 
 
-def _tail(log: Path, lines: int = 20) -> str:
+def tail(log: Path, lines: int = 20) -> str:
+    """The end of a log file, for a message."""
     if not log.exists():
         return "(no log)"
     return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])

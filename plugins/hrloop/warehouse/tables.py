@@ -78,7 +78,12 @@ gate_results = Table(
     "gate_results",
     metadata,
     Column("gate_result_id", Text, primary_key=True, comment="Deterministic: a hash of what was checked."),
-    Column("as_of", Moment, nullable=False, comment="The as_of of the gate that checked."),
+    Column(
+        "as_of",
+        Moment,
+        nullable=False,
+        comment="When the batch arrived; for a check of the table, the as_of.",
+    ),
     Column("system", Text, nullable=False, comment="Source system."),
     Column("table_name", Text, nullable=False, comment="Table of the source contract."),
     Column(

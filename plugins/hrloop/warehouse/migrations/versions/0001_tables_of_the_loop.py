@@ -296,7 +296,10 @@ def upgrade() -> None:
             "gate_result_id", sa.Text(), nullable=False, comment="Deterministic: a hash of what was checked."
         ),
         sa.Column(
-            "as_of", sa.DateTime(timezone=True), nullable=False, comment="The as_of of the gate that checked."
+            "as_of",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="When the batch arrived; for a check of the table, the as_of.",
         ),
         sa.Column("system", sa.Text(), nullable=False, comment="Source system."),
         sa.Column("table_name", sa.Text(), nullable=False, comment="Table of the source contract."),
