@@ -14,6 +14,7 @@ MANIFEST = SETTINGS.home / "dbt" / "manifest.json"
 
 def connect(context, operator) -> None:
     """Give dbt, at run time and through the environment only, what it needs to connect."""
+    import gc
     import os
 
     from hrloop import transform
@@ -21,6 +22,8 @@ def connect(context, operator) -> None:
 
     transform.name_flag_sources_once()
     os.environ.update(Loop.open().warehouse.environment())
+    # Cosmos collects garbage after each model, which walks all that is loaded: one to two seconds a model.
+    gc.freeze()
 
 
 with DAG(
