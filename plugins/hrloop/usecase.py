@@ -230,6 +230,17 @@ class Selection(Part):
         return self
 
 
+class Recalibration(Part):
+    """When the daily rhythm may change the map from score to probability."""
+
+    window_days: Count = Field(
+        description="The rolling window: labels that became known within so many days."
+    )
+    half_life_days: Count = Field(description="With decay, a label so old counts half.")
+    minimum_labels: Count = Field(description="Newest labels to judge by; with fewer, nothing changes.")
+    significance: Share = Field(description="One-sided error of a change that is no better.")
+
+
 class Calibration(Part):
     """How a score becomes a probability."""
 
@@ -237,6 +248,7 @@ class Calibration(Part):
     prior_strength: Amount = Field(
         description="Information the prior at the identity holds; a label near 0.5 holds 0.25."
     )
+    daily: Recalibration
 
 
 class Routing(Part):
@@ -263,6 +275,70 @@ class Leaks(Part):
     minimum_cases: Count
 
 
+class Search(Part):
+    """The quarterly search over architectures."""
+
+    trials: Count
+
+
+class Reweighting(Part):
+    """How strongly the monthly rhythm may prefer one feature to another."""
+
+    strongest: Amount = Field(description="A feature's weight lies between 1 / strongest and strongest.")
+    minimum_overrides: Count = Field(description="Overrules with a reason code before the code counts.")
+
+    @model_validator(mode="after")
+    def _at_least_one(self) -> "Reweighting":
+        if self.strongest.value < 1:
+            raise PydanticCustomError("strongest", "strongest must be at least 1; 1 leaves all weights equal")
+        return self
+
+
+class ErrorBudget(Part):
+    """How many promotions by luck are accepted in a year, by rhythm; its runs share its part evenly."""
+
+    weekly: Amount
+    monthly: Amount
+    quarterly: Amount
+
+
+class Volume(Part):
+    """The labels that a use case needs, and what is pooled below."""
+
+    labels_a_month: Count
+    segment: Identifier = Field(description="The category whose segments are pooled below the floor.")
+
+
+class Experiment(Part):
+    """The live comparison of a challenger with the champion."""
+
+    share: Share = Field(description="Share of the groups (requisitions, teams) that the challenger decides.")
+    looks: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        min_length=1, description="Days at which a verdict may fall; the last one ends the experiment."
+    )
+    looks_reason: Words
+    sample_ratio: Share = Field(
+        description="A p-value below it says that the arms were not drawn as declared."
+    )
+    harm_significance: Share
+    overrule_margin: Share = Field(description="So much more often may people overrule the challenger.")
+
+    @model_validator(mode="after")
+    def _looks_in_order(self) -> "Experiment":
+        if list(self.looks) != sorted(set(self.looks)):
+            raise PydanticCustomError("looks", "looks must be days in ascending order, each once; sort them")
+        return self
+
+
+class Watch(Part):
+    """What rolls a release back by itself."""
+
+    days: Count
+    significance: Share = Field(description="Error of a needless roll-back over the whole watch.")
+    overrule_margin: Share = Field(description="So much more often may people overrule than before.")
+    review_margin: Share = Field(description="So much larger may the share be that a person must look at.")
+
+
 class Promotion(Part):
     """What a version must show before it may decide."""
 
@@ -272,6 +348,9 @@ class Promotion(Part):
     minimum_evaluation_labels: Count
     confidence_level: Share
     resamples: Count
+    false_promotions_a_year: ErrorBudget
+    group_margin: Amount = Field(description="So much may the loss of a protected group worsen, not more.")
+    approval_days: Count = Field(description="A request that nobody answered so long has timed out.")
 
 
 class Fairness(Part):
@@ -286,6 +365,20 @@ class Reviews(Part):
     """Why a person may overrule a recommendation: code and meaning."""
 
     reason_codes: dict[Identifier, Words] = Field(min_length=1)
+    about: dict[Identifier, tuple[Identifier, ...]] = Field(
+        default_factory=dict, description="Reason code → the features that it speaks of."
+    )
+
+    @model_validator(mode="after")
+    def _known_codes(self) -> "Reviews":
+        unknown = sorted(set(self.about) - set(self.reason_codes))
+        if unknown:
+            raise PydanticCustomError(
+                "about",
+                "{codes}: no such reason code; declare it in reason_codes",
+                {"codes": ", ".join(unknown)},
+            )
+        return self
 
 
 class UseCase(Part):
@@ -305,7 +398,12 @@ class UseCase(Part):
     routing: Routing
     edge: Edge
     leaks: Leaks
+    search: Search
+    reweighting: Reweighting
     promotion: Promotion
+    volume: Volume
+    experiment: Experiment
+    watch: Watch
     fairness: Fairness
     reviews: Reviews
 
@@ -334,6 +432,25 @@ class UseCase(Part):
                     "key_feature",
                     "'{name}' is a key of the decision: a model would learn cases by heart; remove it",
                     {"name": feature.name, "at": f"features.{index}.name"},
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _names_of_features(self) -> "UseCase":
+        categories = {feature.name for feature in self.features if feature.type == "category"}
+        if self.volume.segment not in categories:
+            raise PydanticCustomError(
+                "segment",
+                "'{name}' is no category among the features; segments are one of {known}",
+                {"name": self.volume.segment, "known": ", ".join(sorted(categories)), "at": "volume.segment"},
+            )
+        for code, names in self.reviews.about.items():
+            unknown = sorted(set(names) - {feature.name for feature in self.features})
+            if unknown:
+                raise PydanticCustomError(
+                    "about_features",
+                    "{names}: no such feature; name declared features",
+                    {"names": ", ".join(unknown), "at": f"reviews.about.{code}"},
                 )
         return self
 
