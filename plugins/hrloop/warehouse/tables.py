@@ -158,7 +158,8 @@ releases = Table(
         comment="Operational: when it was recorded.",
     ),
     CheckConstraint(
-        "kind in ('first', 'promote', 'roll_back', 'keep', 'reject', 'calibrate', 'insufficient_evidence')",
+        "kind in ('first', 'promote', 'roll_back', 'keep', 'reject', 'time_out', 'calibrate',"
+        " 'insufficient_evidence')",
         name="kind",
     ),
     CheckConstraint("verdict in ('promote', 'keep', 'roll_back', 'insufficient_evidence')", name="verdict"),
@@ -199,6 +200,12 @@ decisions = Table(
         nullable=False,
         comment="Probability with which the policy selects it.",
     ),
+    Column(
+        "calibration_id",
+        Text,
+        ForeignKey(releases.c.release_id),
+        comment="Row of the ledger whose calibrator was live; null: the version's own.",
+    ),
     Column("reasons", JSONB, comment="Top features with their contributions; null where none was asked for."),
     Column("features", JSONB, nullable=False, comment="The features as they were scored."),
     UniqueConstraint("use_case", "case_key"),
@@ -229,4 +236,53 @@ reviews = Table(
     comment="Append-only: one row per verdict of a person on a decision.",
 )
 
-APPEND_ONLY = (releases, decisions, reviews)
+shadow_scores = Table(
+    "shadow_scores",
+    metadata,
+    Column("decision_id", Text, ForeignKey(decisions.c.decision_id), comment="The decision."),
+    Column("model_version", Integer, comment="Version that scored it and did not decide."),
+    Column("as_of", Moment, nullable=False, comment="The as_of of the decision."),
+    Column("score", Double, nullable=False, comment="The version's uncalibrated probability."),
+    Column("probability", Double, nullable=False, comment="The version's calibrated probability."),
+    PrimaryKeyConstraint("decision_id", "model_version"),
+    CheckConstraint("probability between 0 and 1", name="probability"),
+    comment="Append-only: one row per decision and version that scored it without deciding.",
+)
+
+experiments = Table(
+    "experiments",
+    metadata,
+    Column(
+        "experiment_id", Text, primary_key=True, comment="Deterministic: a hash of use case, start, versions."
+    ),
+    Column("use_case", Text, nullable=False, comment="Use case."),
+    Column("champion", Integer, nullable=False, comment="Version in charge at the start."),
+    Column("challenger", Integer, nullable=False, comment="Version that is tried against it."),
+    Column("share", Double, nullable=False, comment="Share of the groups that the challenger decides."),
+    Column("looks", ARRAY(Integer), nullable=False, comment="Days at which a verdict may fall, set before."),
+    Column("started_at", Moment, nullable=False, comment="The as_of of its start."),
+    Column("ended_at", Moment, comment="The as_of of its end; null while it runs."),
+    Column("verdict", Text, comment="promote, keep or insufficient_evidence; null while it runs."),
+    Column("reasons", ARRAY(Text), nullable=False, server_default="{}", comment="The verdict's reasons."),
+    Column(
+        "evidence", JSONB, nullable=False, server_default="{}", comment="Figures of each look, by its as_of."
+    ),
+    CheckConstraint("share between 0 and 1", name="share"),
+    CheckConstraint("verdict in ('promote', 'keep', 'insufficient_evidence')", name="verdict"),
+    CheckConstraint("(ended_at is null) = (verdict is null)", name="ended_with_a_verdict"),
+    Index("uq_experiments_one_runs", "use_case", unique=True, postgresql_where=text("ended_at is null")),
+    comment="One row per live comparison of a challenger with the champion, one at a time.",
+)
+
+change_notes = Table(
+    "change_notes",
+    metadata,
+    Column("release_id", Text, ForeignKey(releases.c.release_id), comment="Row of the ledger."),
+    Column("language", Text, comment="en or sv."),
+    Column("words", Text, nullable=False, comment="What changed, in plain language, for HR."),
+    PrimaryKeyConstraint("release_id", "language"),
+    CheckConstraint("language in ('en', 'sv')", name="language"),
+    comment="Append-only: one row per change of what decides and language.",
+)
+
+APPEND_ONLY = (releases, decisions, reviews, shadow_scores, change_notes)
