@@ -53,10 +53,12 @@ def die(moment: str) -> None:
     """From now on a write of rows ends in death: before it, half-way, or after it."""
     merge = Warehouse.merge
 
-    def killed(self, role, table, rows) -> None:
+    def killed(self, role, tables) -> None:
         if moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        merge(self, role, table, Deadly(rows) if moment == "during" else rows)
+        if moment == "during":
+            tables = {table: Deadly(rows) for table, rows in tables.items()}
+        merge(self, role, tables)
         os.kill(os.getpid(), signal.SIGKILL)
 
     Warehouse.merge = killed

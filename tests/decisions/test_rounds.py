@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 from hrloop import decisions, features, release, services
 from hrloop.decisions import DecisionError, policy
-from hrloop.release import Finding, UnreadableModel
+from hrloop.learning.calibration import Platt
+from hrloop.release import Finding, UnreadableModel, experiments
 from hrloop.warehouse import Warehouse
 from hrloop.warehouse.fingerprint import fingerprint
 from sqlalchemy import text
@@ -166,7 +167,7 @@ def world(warehouse: Warehouse, small_case, as_of):
         rows = pa.Table.from_pandas(renamed, preserve_index=False)
         for name, value in (("known_from", since), ("open_from", since), ("open_to", until)):
             rows = rows.append_column(name, pa.array([value] * len(frame), pa.timestamp("us", "UTC")))
-        warehouse.merge("transformer", "features.feat_application", rows)
+        warehouse.merge("transformer", {"features.feat_application": rows})
 
     return opened
 
@@ -328,6 +329,69 @@ def test_a_killed_round_is_there_whole_or_not_at_all(
     # rows after a kill before the write, half-way through it, and right after it
     assert json.loads(ran.stdout) == {"before": 0, "during": 0, "after": 60}
     assert decide(as_of).decided == 60
+
+
+def test_a_trial_gives_whole_groups_to_the_challenger_and_scores_all_cases_twice(
+    world, champion, decide, cases, warehouse, registry, small_case, decided, fitted, as_of, settings
+):
+    finding = Finding("promote", "To be tried.", compared_with=1)
+    challenger = release.propose(warehouse, registry, small_case, fitted(2), finding, decided(), as_of)
+    experiment = experiments.begin(warehouse, small_case, challenger, as_of)
+    frame = cases(400)
+    world(frame, since=as_of - timedelta(days=3))
+    report = decide(as_of)
+    assert report.model_version == champion
+
+    rows = warehouse.read("engine", "select * from loop.decisions order by case_key").to_pandas()
+    shadow = warehouse.read(
+        "engine",
+        "select s.* from loop.shadow_scores as s join loop.decisions using (decision_id) order by case_key",
+    ).to_pandas()
+    assert report.decided == len(rows) == len(shadow) == 400
+    tried = rows["arm"] == "challenger"
+    assert report.tried == tried.sum()
+    assert (rows.groupby("group_key")["arm"].nunique() == 1).all()
+    # 40 groups at 20 %: four standard errors of the binomial share are 25 points
+    assert 0 < rows.loc[tried, "group_key"].nunique() / rows["group_key"].nunique() < 0.45
+    assert (rows["model_version"] == np.where(tried, challenger, champion)).all()
+    assert (shadow["model_version"] == np.where(tried, champion, challenger)).all()
+    one, two = fitted(1).score(frame), fitted(2).score(frame)
+    assert np.array_equal(rows["score"], np.where(tried, two, one))
+    assert np.array_equal(shadow["score"], np.where(tried, one, two))
+
+    assert experiments.running(warehouse, small_case.name, as_of) == experiment
+    experiments.look(warehouse, experiment, as_of + timedelta(days=14), {"p": 0.5}, "keep", ["No better."])
+    late = cases(50, seed=8).assign(case_key=[f"L{i}" for i in range(50)])
+    world(late, since=as_of + timedelta(days=20))
+    assert decide(as_of + timedelta(days=21)).tried == 0
+    assert experiments.running(warehouse, small_case.name, as_of + timedelta(days=1)).verdict == "keep"
+
+
+def test_a_challenger_that_cannot_be_read_leaves_all_groups_to_the_champion(
+    world, champion, decide, cases, warehouse, registry, small_case, decided, fitted, as_of
+):
+    finding = Finding("promote", "To be tried.", compared_with=1)
+    challenger = release.propose(warehouse, registry, small_case, fitted(2), finding, decided(), as_of)
+    experiments.begin(warehouse, small_case, challenger, as_of)
+    registry.tag(small_case.name, challenger, {"artefact.sha256": "0" * 64})
+    world(cases(60), since=as_of - timedelta(days=3))
+    report = decide(as_of)
+    assert (report.decided, report.tried, report.model_version) == (60, 0, champion)
+
+
+def test_the_live_calibrator_changes_probabilities_and_no_rank(
+    world, champion, decide, cases, warehouse, registry, small_case, fitted, as_of
+):
+    doubtful = Platt(slope=0.5, intercept=-1.0)
+    finding = Finding("promote", "Fits better.", details={"calibrator": doubtful.as_dict()})
+    row = release.calibrate(warehouse, small_case, champion, finding, as_of)
+    frame = cases(100)
+    world(frame, since=as_of - timedelta(days=3))
+    decide(as_of)
+    rows = warehouse.read("engine", "select * from loop.decisions order by case_key").to_pandas()
+    assert set(rows["calibration_id"]) == {row.release_id}
+    assert rows["score"].tolist() == fitted().score(frame).tolist()
+    assert rows["probability"].tolist() == doubtful.probability(fitted().score(frame)).tolist()
 
 
 def test_explained_on_demand_as_it_was_decided(world, champion, decide, cases, warehouse, registry, as_of):

@@ -39,7 +39,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]
         summary.update(verdict=finding.verdict, model=fitted.identity)
     open_cases = features.scoring_frame(loop.warehouse, declaration, AS_OF)
     decided = rounds.table_of(declaration, fitted, 1, open_cases, AS_OF, settings.secret(rounds.AUDIT_KEY))
-    assert loop.warehouse.merge("engine", rounds.TABLE, decided) > 0
+    assert loop.warehouse.merge("engine", {rounds.TABLE: decided}) > 0
     loop.warehouse.dispose()
     yield settings
     EmbeddedServer.of(settings).stop()

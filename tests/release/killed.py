@@ -61,14 +61,14 @@ def main(home: str, database_url: str, database: str, mlflow_url: str, what: str
 
 
 def tell(killed: bool, wh: Warehouse, registry: release.Registry, use_case: usecase.UseCase) -> None:
-    scored_by, _, moved = release.serving(wh, registry, use_case)
+    served = release.serving(wh, registry, use_case)
     rows = release.read(wh, NAME)
     told = {
         "killed": killed,
         "ledger": release.standing(rows).champion,
         "rows": [row.kind for row in rows],
-        "scored_by": scored_by,
-        "moved": len(moved),
+        "scored_by": served.version,
+        "moved": len(served.repaired),
         "aliases": registry.aliases(NAME),
     }
     print(json.dumps(told), flush=True)

@@ -194,7 +194,7 @@ def test_roll_back(two, warehouse, registry, small_case, as_of):
     assert (written.kind, written.version, written.previous_version) == ("roll_back", 1, 2)
     assert (written.approved_by, written.approval_reason) == ("Ada", "Complaints.")
     assert registry.aliases(small_case.name) == {"champion": 1}
-    assert release.serving(warehouse, registry, small_case)[0] == 1
+    assert release.serving(warehouse, registry, small_case).version == 1
     # said again it is the same roll-back, and does not go one further
     assert release.rollback(warehouse, registry, small_case, "Ada", "Complaints.", as_of, 2) == written
     # and a promotion that is repeated does not bring the version back
@@ -229,9 +229,9 @@ def test_the_next_champion_keeps_the_previous_one_and_no_hand_moves_them(
     assert release.reconcile(warehouse, registry, small_case) == []
 
     registry.set_alias(small_case.name, "champion", 1)
-    number, model, moved = release.serving(warehouse, registry, small_case)
-    assert (number, moved) == (2, ["champion was 1, the ledger says 2"])
-    assert list(model.score(cases())) == list(fitted(2).score(cases()))
+    served = release.serving(warehouse, registry, small_case)
+    assert (served.version, served.repaired) == (2, ("champion was 1, the ledger says 2",))
+    assert list(served.fitted.score(cases())) == list(fitted(2).score(cases()))
 
 
 def test_an_alias_given_without_any_release_is_taken_away(propose, warehouse, registry, small_case):

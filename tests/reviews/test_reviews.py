@@ -16,7 +16,7 @@ def rounds(warehouse, small_case, fitted, cases, as_of):
         frame = cases(60, seed=i).assign(case_key=[f"M{i}-{n:02d}" for n in range(60)])
         when = as_of + timedelta(days=30 * i)
         warehouse.merge(
-            "engine", "loop.decisions", decisions.table_of(small_case, fitted(), 1, frame, when, "key")
+            "engine", {"loop.decisions": decisions.table_of(small_case, fitted(), 1, frame, when, "key")}
         )
 
 

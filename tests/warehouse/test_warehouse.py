@@ -101,8 +101,8 @@ def batches(*names: str) -> pa.Table:
 
 
 def test_rows_go_in_once_and_come_out_with_bound_parameters(warehouse: Warehouse):
-    assert warehouse.merge("loader", "loop.batches", batches("a", "b")) == 2
-    assert warehouse.merge("loader", "loop.batches", batches("b", "c")) == 1
+    assert warehouse.merge("loader", {"loop.batches": batches("a", "b")}) == 2
+    assert warehouse.merge("loader", {"loop.batches": batches("b", "c")}) == 1
     found = warehouse.read(
         "engine",
         "select batch_id, arrived_at, extra_columns from loop.batches"
@@ -117,17 +117,17 @@ def test_rows_go_in_once_and_come_out_with_bound_parameters(warehouse: Warehouse
 
 def test_a_merge_with_an_unknown_column_names_it(warehouse: Warehouse):
     with pytest.raises(ValueError, match=r"loop\.batches has no column colour"):
-        warehouse.merge("loader", "loop.batches", batches("a").append_column("colour", pa.array(["red"])))
+        warehouse.merge("loader", {"loop.batches": batches("a").append_column("colour", pa.array(["red"]))})
 
 
 def test_a_fingerprint_sees_content_and_neither_order_nor_clock(warehouse: Warehouse):
     empty = fingerprint(warehouse, "loop.batches")
-    warehouse.merge("loader", "loop.batches", batches("a", "b"))
+    warehouse.merge("loader", {"loop.batches": batches("a", "b")})
     first = fingerprint(warehouse, "loop.batches")
     with warehouse.engine("admin").begin() as connection:
         connection.execute(text("delete from loop.batches"))
     assert fingerprint(warehouse, "loop.batches") == empty
-    warehouse.merge("loader", "loop.batches", batches("b", "a"))
+    warehouse.merge("loader", {"loop.batches": batches("b", "a")})
     assert fingerprint(warehouse, "loop.batches") == first
     with warehouse.engine("admin").begin() as connection:
         connection.execute(text("update loop.batches set reason = 'changed' where batch_id = 'a'"))

@@ -41,7 +41,7 @@ by_loop as (
         exploration,
         selection_propensity
     from {{ source('loop', 'decisions') }}
-    where as_of <= {{ as_of() }}
+    where as_of < {{ as_of() }} -- a round is taken on the warehouse that stands at its as_of
 
 ),
 

@@ -26,14 +26,14 @@ from hrloop import as_of as moments
 from hrloop import features
 from hrloop.decisions import policy
 from hrloop.learning import Fitted, calibration
-from hrloop.release import NoChampion, Registry, ledger, serving
+from hrloop.release import NoChampion, Registry, Serving, UnreadableModel, experiments, ledger, serving
 from hrloop.settings import Settings
 from hrloop.usecase import UseCase
 from hrloop.warehouse import Warehouse
 
 AUDIT_KEY = "audit_key"  # the secret behind every draw
 TOP = 3  # reasons shown for a decision
-TABLE = "loop.decisions"
+TABLE, SHADOW = "loop.decisions", "loop.shadow_scores"
 log = logging.getLogger(__name__)
 
 
@@ -45,7 +45,8 @@ class DecisionError(ValueError):
 class DecisionReport:
     """What a round did.
 
-    ``left_out``: open cases of groups that a later round has touched. ``note``: why nothing was decided.
+    ``tried``: cases that the challenger of a running experiment decided. ``left_out``: open cases of groups
+    that a later round has touched. ``note``: why nothing was decided.
     ``repaired``: aliases that had to be put back first; an incident, and no part of the round's record.
     """
 
@@ -55,6 +56,7 @@ class DecisionReport:
     decided: int = 0
     advanced: int = 0
     explored: int = 0
+    tried: int = 0
     routes: dict[str, int] = field(default_factory=dict)
     review_reasons: dict[str, int] = field(default_factory=dict)
     left_out: int = 0
@@ -80,33 +82,91 @@ def decide(
         if _closed(wh, use_case, as_of):
             return report(wh, use_case, as_of, left_out)
         try:
-            version, fitted, repaired = serving(wh, registry, use_case)
+            served = serving(wh, registry, use_case)
         except NoChampion as reason:
             return DecisionReport(use_case.name, as_of, note=str(reason))
-        for words in repaired:
+        for words in served.repaired:
             log.warning("%s: alias put back: %s", use_case.name, words)
         if len(frame):
-            table = table_of(use_case, fitted, version, frame, as_of, settings.secret(AUDIT_KEY))
-            wh.merge("engine", TABLE, table)
-        return replace(report(wh, use_case, as_of, left_out), repaired=tuple(repaired))
+            key = settings.secret(AUDIT_KEY)
+            trial = _trial(wh, registry, use_case, served.version, as_of)
+            wh.merge("engine", _rows(use_case, served, trial, frame, as_of, key))
+        return replace(report(wh, use_case, as_of, left_out), repaired=served.repaired)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A running experiment with its challenger's model."""
+
+    experiment: experiments.Experiment
+    fitted: Fitted
+
+
+def _trial(
+    wh: Warehouse, registry: Registry, use_case: UseCase, champion: int, as_of: datetime
+) -> Trial | None:
+    """The experiment that runs at ``as_of`` against this very champion.
+
+    A challenger that cannot be read decides nothing: the champion takes all groups, and the log says why.
+    """
+    experiment = experiments.running(wh, use_case.name, as_of)
+    if experiment is None or experiment.champion != champion:
+        return None
+    try:
+        return Trial(experiment, registry.load(use_case.name, experiment.challenger).fitted)
+    except UnreadableModel as reason:
+        log.error("%s: the challenger decides nothing: %s", use_case.name, reason)
+        return None
+
+
+def _rows(
+    use_case: UseCase, served: Serving, trial: Trial | None, frame: pd.DataFrame, as_of: datetime, key: str
+) -> dict[str, pa.Table]:
+    """The rows of a round by table: each group decided by one arm, each case scored by both versions."""
+    tried = in_trial(key, trial.experiment, frame["group_key"]) if trial else np.zeros(len(frame), bool)
+    mine, theirs = frame[~tried], frame[tried]
+    decided = [
+        table_of(
+            use_case, served.fitted, served.version, mine, as_of, key, calibration_id=served.calibration_id
+        )
+    ]
+    if trial is None:
+        return {TABLE: decided[0]}
+    challenger = trial.experiment.challenger
+    decided.append(table_of(use_case, trial.fitted, challenger, theirs, as_of, key, arm="challenger"))
+    shadow = [
+        shadow_of(use_case, trial.fitted, challenger, mine, as_of),
+        shadow_of(use_case, served.fitted, served.version, theirs, as_of),
+    ]
+    return {
+        # an arm without a group has no rows, and so no types
+        TABLE: pa.concat_tables([part for part in decided if part.num_rows]),
+        SHADOW: pa.concat_tables([part for part in shadow if part.num_rows]),
+    }
+
+
+def in_trial(key: str, experiment: experiments.Experiment, group: pd.Series) -> np.ndarray:
+    """Whether the challenger decides each group (n,): a keyed draw by experiment and group."""
+    drawn = policy.draws(key, f"arm {experiment.experiment_id}", group.astype(str).tolist())
+    return drawn < experiment.share
 
 
 def table_of(
-    use_case: UseCase, fitted: Fitted, version: int, frame: pd.DataFrame, as_of: datetime, key: str
+    use_case: UseCase,
+    fitted: Fitted,
+    version: int,
+    frame: pd.DataFrame,
+    as_of: datetime,
+    key: str,
+    arm: str = "champion",
+    calibration_id: str | None = None,
 ) -> pa.Table:
     """The rows of ``loop.decisions`` for these open cases (case_key, subject_key, group_key, features).
 
     Raises DecisionError when the model gives something that is no probability.
     """
     frame = frame.reset_index(drop=True)
-    score, probability = fitted.score(frame), fitted.probability(frame)
-    for name, values in (("score", score), ("probability", probability)):
-        bad = ~((values >= 0) & (values <= 1))  # NaN is bad, too
-        if bad.any():
-            raise DecisionError(
-                f"{use_case.name} version {version} gives {name} {values[bad][0]} for case"
-                f" {frame['case_key'][bad].iloc[0]}; nothing was decided, roll the version back"
-            )
+    score, probability = _scored(use_case, fitted, version, frame)
     ids = [decision_id(use_case.name, case) for case in frame["case_key"]]
     rules, actions = use_case.routing, use_case.decision.actions
     ranked = policy.rank(frame["group_key"].to_numpy(str), score, policy.draws(key, "tie", ids))
@@ -136,7 +196,7 @@ def table_of(
             "group_key": frame["group_key"].astype(str).tolist(),
             "as_of": pa.array([as_of] * n, pa.timestamp("us", "UTC")),
             "model_version": pa.array([version] * n, pa.int32()),
-            "arm": ["champion"] * n,
+            "arm": pa.array([arm] * n, pa.string()),
             "score": score,
             "probability": probability,
             "confidence": confidence,
@@ -147,10 +207,45 @@ def table_of(
             "route_reasons": pa.array(why, pa.list_(pa.string())),
             "exploration": chosen.turned,
             "selection_propensity": chosen.propensity,
+            "calibration_id": pa.array([calibration_id] * n, pa.string()),
             "reasons": pa.array(_explained(fitted, frame, np.array([bool(w) for w in why])), pa.string()),
             "features": [json.dumps(snapshot) for snapshot in snapshots],
         }
     )
+
+
+def shadow_of(
+    use_case: UseCase, fitted: Fitted, version: int, frame: pd.DataFrame, as_of: datetime
+) -> pa.Table:
+    """The rows of ``loop.shadow_scores`` for cases that another version decides. Raises as table_of does."""
+    frame = frame.reset_index(drop=True)
+    score, probability = _scored(use_case, fitted, version, frame)
+    n = len(frame)
+    return pa.table(
+        {
+            "decision_id": pa.array(
+                [decision_id(use_case.name, case) for case in frame["case_key"]], pa.string()
+            ),
+            "model_version": pa.array([version] * n, pa.int32()),
+            "as_of": pa.array([as_of] * n, pa.timestamp("us", "UTC")),
+            "score": score,
+            "probability": probability,
+        }
+    )
+
+
+def _scored(
+    use_case: UseCase, fitted: Fitted, version: int, frame: pd.DataFrame
+) -> tuple[np.ndarray, np.ndarray]:
+    score, probability = fitted.score(frame), fitted.probability(frame)
+    for name, values in (("score", score), ("probability", probability)):
+        bad = ~((values >= 0) & (values <= 1))  # NaN is bad, too
+        if bad.any():
+            raise DecisionError(
+                f"{use_case.name} version {version} gives {name} {values[bad][0]} for case"
+                f" {frame['case_key'][bad].iloc[0]}; nothing was decided, roll the version back"
+            )
+    return score, probability
 
 
 def decision_id(use_case: str, case_key: str) -> str:
@@ -197,10 +292,10 @@ def reasons(fitted: Fitted, frame: pd.DataFrame, top: int = TOP) -> list[list[di
 def report(wh: Warehouse, use_case: UseCase, as_of: datetime, left_out: int = 0) -> DecisionReport:
     """What the round of this as_of recorded, counted in the warehouse."""
     counted = """
-        select route, model_version, count(*) as n,
+        select route, arm, model_version, count(*) as n,
                count(*) filter (where recommended_action = :positive) as advanced,
                count(*) filter (where exploration) as explored
-        from loop.decisions where use_case = :use_case and as_of = :as_of group by 1, 2
+        from loop.decisions where use_case = :use_case and as_of = :as_of group by 1, 2, 3
     """
     listed = """
         select split_part(reason, ':', 1) as reason, count(distinct decision_id) as n
@@ -217,7 +312,8 @@ def report(wh: Warehouse, use_case: UseCase, as_of: datetime, left_out: int = 0)
     return DecisionReport(
         use_case.name,
         as_of,
-        model_version=max((row.model_version for row in rows), default=None),
+        model_version=next((row.model_version for row in rows if row.arm == "champion"), None),
+        tried=sum(row.n for row in rows if row.arm == "challenger"),
         decided=sum(row.n for row in rows),
         advanced=sum(row.advanced for row in rows),
         explored=sum(row.explored for row in rows),

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from hrloop import as_of as moments
-from hrloop.learning import Fitted
+from hrloop.learning import Fitted, calibration
 from hrloop.release import ledger
 from hrloop.release.ledger import Release, Standing
 from hrloop.release.registry import NoChampion, Registry, UnreadableModel, Version
@@ -372,6 +372,47 @@ def rollback(
     return row
 
 
+def calibrate(wh: Warehouse, use_case: UseCase, version: int, finding: Finding, as_of: datetime) -> Release:
+    """Put a calibrator live on the champion (verdict ``promote``), or take the live one off (``roll_back``).
+
+    The calibrator stands in ``finding.details["calibrator"]`` as plain data. Ranks stay as they are, so
+    nobody's approval is waited for; the ledger keeps the evidence. One change per use case and ``as_of``:
+    asked again, the row that is there is returned. Raises ReleaseRefused for another verdict, for a version
+    that is not in charge, and when there is nothing to take off.
+    """
+    if finding.verdict not in ("promote", "roll_back"):
+        raise ReleaseRefused(f"a verdict to {finding.verdict} changes no calibrator; record it with keep()")
+    with ledger.locked(wh, use_case.name) as connection:
+        rows = ledger.entries(connection, use_case.name)
+        identity = ledger.release_id(use_case.name, "calibrate", moments.text(as_of))
+        for row in rows:
+            if row.release_id == identity:
+                return row
+        before = ledger.standing(rows)
+        if before.champion != version:
+            raise ReleaseRefused(
+                f"{use_case.name} version {version} is not in charge, {_champion(before.champion)} is"
+            )
+        if finding.verdict == "roll_back" and before.calibration is None:
+            raise ReleaseRefused(
+                f"{use_case.name} version {version} has its own calibrator; none to take off"
+            )
+        if finding.verdict == "promote":
+            calibration.from_dict(finding.details["calibrator"])  # refused here rather than when deciding
+        row = Release(
+            release_id=identity,
+            use_case=use_case.name,
+            as_of=as_of,
+            kind="calibrate",
+            version=version,
+            previous_version=version,
+            verdict=finding.verdict,
+            reasons=list(finding.reasons),
+            evidence=finding.as_json(),
+        )
+        return ledger.record(connection, row)
+
+
 def reconcile(wh: Warehouse, registry: Registry, use_case: UseCase) -> list[str]:
     """Put the aliases where the ledger says, and tell in words what had to be moved.
 
@@ -394,8 +435,22 @@ def _follow(registry: Registry, use_case: UseCase, now: Standing) -> list[str]:
     return moved
 
 
-def serving(wh: Warehouse, registry: Registry, use_case: UseCase) -> tuple[int, Fitted, list[str]]:
-    """The champion to decide with: its number, its model, and what had to be put right on the way.
+@dataclass(frozen=True)
+class Serving:
+    """The champion to decide with: its number, and its model under the calibrator that is live.
+
+    ``calibration_id``: the ledger's row of that calibrator, None for the version's own. ``repaired``: aliases
+    that had to be put right on the way, in words.
+    """
+
+    version: int
+    fitted: Fitted
+    calibration_id: str | None = None
+    repaired: tuple[str, ...] = ()
+
+
+def serving(wh: Warehouse, registry: Registry, use_case: UseCase) -> Serving:
+    """The champion to decide with.
 
     Aliases are reconciled first; then the version is read by its alias, and its artefact must be the one
     that the ledger released. Raises NoChampion, and UnreadableModel.
@@ -415,4 +470,8 @@ def serving(wh: Warehouse, registry: Registry, use_case: UseCase) -> tuple[int, 
     released = next(
         row for row in reversed(rows) if row.version == number and "artefact_sha256" in row.evidence
     )
-    return number, registry.load(use_case.name, number, released.evidence["artefact_sha256"]).fitted, moved
+    fitted = registry.load(use_case.name, number, released.evidence["artefact_sha256"]).fitted
+    if now.calibration is None:
+        return Serving(number, fitted, repaired=tuple(moved))
+    calibrator = calibration.from_dict(now.calibration.evidence["details"]["calibrator"])
+    return Serving(number, fitted.recalibrated(calibrator), now.calibration.release_id, tuple(moved))

@@ -1,7 +1,8 @@
 """The ledger of releases: who put which version in charge, when, and upon what evidence.
 
 ``loop.releases`` is append-only and the authority; the aliases in MLflow follow it. Who is champion is the
-rows of a use case read in order: a promotion puts a version on top, a roll-back takes the top away.
+rows of a use case read in order: a promotion puts a version on top, a roll-back takes the top away. Which
+calibrator is live is the ``calibrate`` rows of the champion, read alike.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from hrloop.warehouse import Warehouse
 from hrloop.warehouse.tables import releases
 
 PROMOTIONS = ("first", "promote")
+SPENDING = (*PROMOTIONS, "reject", "time_out")
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,15 @@ class Release:
 class Standing:
     """Who is in charge, who would be after a roll-back, and whose approval is used up.
 
-    ``spent`` holds every version that has been promoted or rejected: it is no challenger any more.
+    ``spent`` holds every version that has been promoted or rejected, or that nobody judged in time: it is
+    no challenger any more. ``calibration``: the row that put the champion's live calibrator in force; None
+    while it is the one that the version was made with.
     """
 
     champion: int | None
     previous: int | None
     spent: frozenset[int] = frozenset()
+    calibration: Release | None = None
 
 
 def standing(rows: Sequence[Release]) -> Standing:
@@ -59,11 +64,27 @@ def standing(rows: Sequence[Release]) -> Standing:
         elif row.kind == "roll_back":
             while stack and stack[-1] != row.version:
                 stack.pop()
+    champion = stack[-1] if stack else None
     return Standing(
-        champion=stack[-1] if stack else None,
+        champion=champion,
         previous=stack[-2] if len(stack) > 1 else None,
-        spent=frozenset(row.version for row in rows if row.kind in (*PROMOTIONS, "reject")),
+        spent=frozenset(row.version for row in rows if row.kind in SPENDING),
+        calibration=live_calibration(rows, champion),
     )
+
+
+def live_calibration(
+    rows: Sequence[Release], version: int | None, before: datetime | None = None
+) -> Release | None:
+    """The row that put a version's live calibrator in force; ``before``: as it stood before that time."""
+    live: list[Release] = []
+    for row in rows:
+        if row.kind == "calibrate" and row.version == version and (before is None or row.as_of < before):
+            if row.verdict == "promote":
+                live.append(row)
+            elif live:
+                live.pop()
+    return live[-1] if live else None
 
 
 def release_id(use_case: str, kind: str, *identity: object) -> str:

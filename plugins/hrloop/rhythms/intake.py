@@ -118,22 +118,20 @@ def plan_build(loop: Loop, as_ofs: list[datetime]) -> dict:
 
 def record_build(loop: Loop, plan: dict) -> dict:
     """Record that the warehouse was built as planned, for every as_of of the plan."""
-    summary = {"stands_at": plan["variables"]["as_of"]}
     with loop.warehouse.engine("engine").begin() as connection:
         for as_of in plan["as_ofs"]:
-            steps.finish(connection, "warehouse", EVERY_USE_CASE, moment.parse(as_of), summary)
-    return summary | {"as_ofs": plan["as_ofs"]}
+            steps.finish(connection, "warehouse", EVERY_USE_CASE, moment.parse(as_of), {})
+    return {"as_ofs": plan["as_ofs"], "stands_at": plan["variables"]["as_of"]}
 
 
 def build(loop: Loop, as_of: datetime) -> dict:
     """Build the warehouse for one as_of in this process (the DAG runs the same models as tasks)."""
     from hrloop import transform
 
-    with recorded(loop, "warehouse", as_of, alone=ALONE) as summary:
+    with recorded(loop, "warehouse", as_of, alone=ALONE):
         plan = plan_build(loop, [as_of])
         transform.build(loop.warehouse, loop.settings, plan["variables"])
-        summary.update(stands_at=plan["variables"]["as_of"])
-    return summary
+    return {"as_ofs": plan["as_ofs"], "stands_at": plan["variables"]["as_of"]}
 
 
 def refresh_decisions(loop: Loop) -> None:

@@ -1,7 +1,7 @@
 """Connections to the warehouse by role, and rows in bulk in and out of it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -90,32 +90,14 @@ class Warehouse:
             cursor.execute(numbered, [parameters[name] for name in names] if names else None)
             return cursor.fetch_arrow_table()
 
-    def merge(self, role: str, table: str, rows: pa.Table) -> int:
-        """Append the rows that are not there yet, in one transaction; values are cast to the table's types.
+    def merge(self, role: str, tables: Mapping[str, pa.Table]) -> int:
+        """Append the rows that are not there yet, in one transaction; values are cast to the tables' types.
 
-        A row that meets a primary key or unique constraint is left out. Returns how many were added.
+        ``tables``: name → rows, written in this order. A row that meets a primary key or unique constraint
+        is left out. Returns how many were added.
         """
-        schema, name = table.split(".")
         with self.adbc(role) as connection, connection.cursor() as cursor:
-            cursor.execute(
-                "select column_name, udt_schema || '.' || udt_name from information_schema.columns"
-                " where table_schema = $1 and table_name = $2",
-                [schema, name],
-            )
-            types = dict(cursor.fetchall())
-            unknown = [column for column in rows.column_names if column not in types]
-            if unknown:
-                raise ValueError(f"{table} has no column {', '.join(unknown)}, or {role} may not see it")
-            cursor.adbc_ingest("incoming", rows, mode="create", temporary=True)
-            columns = ", ".join(f'"{column}"' for column in rows.column_names)
-            values = ", ".join(f'"{column}"::{types[column]}' for column in rows.column_names)
-            cursor.execute(
-                f"insert into {schema}.{name} ({columns}) select {values} from incoming"  # noqa: S608
-                " on conflict do nothing"
-            )
-            added = cursor.rowcount
-            cursor.execute("drop table incoming")
-        return added
+            return sum(_append(cursor, role, table, rows) for table, rows in tables.items())
 
     def environment(self) -> dict[str, str]:
         """What a dbt process needs to connect as the transformer."""
@@ -139,3 +121,26 @@ class Warehouse:
                 )
         finally:
             engine.dispose()
+
+
+def _append(cursor: adbc.Cursor, role: str, table: str, rows: pa.Table) -> int:
+    schema, name = table.split(".")
+    cursor.execute(
+        "select column_name, udt_schema || '.' || udt_name from information_schema.columns"
+        " where table_schema = $1 and table_name = $2",
+        [schema, name],
+    )
+    types = dict(cursor.fetchall())
+    unknown = [column for column in rows.column_names if column not in types]
+    if unknown:
+        raise ValueError(f"{table} has no column {', '.join(unknown)}, or {role} may not see it")
+    cursor.adbc_ingest("incoming", rows, mode="create", temporary=True)
+    columns = ", ".join(f'"{column}"' for column in rows.column_names)
+    values = ", ".join(f'"{column}"::{types[column]}' for column in rows.column_names)
+    cursor.execute(
+        f"insert into {schema}.{name} ({columns}) select {values} from incoming"  # noqa: S608
+        " on conflict do nothing"
+    )
+    added = cursor.rowcount
+    cursor.execute("drop table incoming")
+    return added
