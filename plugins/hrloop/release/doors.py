@@ -5,7 +5,7 @@ which it happens; the aliases in MLflow are moved after it, and whoever reads th
 where the ledger says. So a process that is killed anywhere leaves the old champion or the new one, for
 everybody alike:
 
-    lock → aliases as the ledger says → checks → ledger row, commit → aliases as the ledger says → unlock
+    lock → aliases as the ledger says → checks → ledger row, commit → aliases, change note → unlock
 """
 
 import math
@@ -19,7 +19,7 @@ import pandas as pd
 
 from hrloop import as_of as moments
 from hrloop.learning import Fitted, calibration
-from hrloop.release import ledger
+from hrloop.release import ledger, notes
 from hrloop.release.ledger import Release, Standing
 from hrloop.release.registry import NoChampion, Registry, UnreadableModel, Version
 from hrloop.services import SERVICE_ACCOUNT
@@ -258,6 +258,7 @@ def promote(wh: Warehouse, registry: Registry, use_case: UseCase, version: int, 
         row = _checked(registry, use_case, version, ledger.standing(rows), as_of)
         row = ledger.record(connection, row)
         _follow(registry, use_case, ledger.standing([*rows, row]))
+        notes.publish(connection, registry, use_case, [row])
     return row
 
 
@@ -369,10 +370,13 @@ def rollback(
         )
         row = ledger.record(connection, row)
         _follow(registry, use_case, ledger.standing([*rows, row]))
+        notes.publish(connection, registry, use_case, [row])
     return row
 
 
-def calibrate(wh: Warehouse, use_case: UseCase, version: int, finding: Finding, as_of: datetime) -> Release:
+def calibrate(
+    wh: Warehouse, registry: Registry, use_case: UseCase, version: int, finding: Finding, as_of: datetime
+) -> Release:
     """Put a calibrator live on the champion (verdict ``promote``), or take the live one off (``roll_back``).
 
     The calibrator stands in ``finding.details["calibrator"]`` as plain data. Ranks stay as they are, so
@@ -410,16 +414,21 @@ def calibrate(wh: Warehouse, use_case: UseCase, version: int, finding: Finding, 
             reasons=list(finding.reasons),
             evidence=finding.as_json(),
         )
-        return ledger.record(connection, row)
+        row = ledger.record(connection, row)
+        notes.publish(connection, registry, use_case, [row])
+    return row
 
 
 def reconcile(wh: Warehouse, registry: Registry, use_case: UseCase) -> list[str]:
     """Put the aliases where the ledger says, and tell in words what had to be moved.
 
-    Finds an alias that was moved by hand, and finishes a release that was killed half-way.
+    Finds an alias that was moved by hand, and finishes a release that was killed half-way, its note too.
     """
     with ledger.locked(wh, use_case.name) as connection:
-        return _follow(registry, use_case, ledger.standing(ledger.entries(connection, use_case.name)))
+        rows = ledger.entries(connection, use_case.name)
+        moved = _follow(registry, use_case, ledger.standing(rows))
+        notes.publish(connection, registry, use_case, rows)
+    return moved
 
 
 def _follow(registry: Registry, use_case: UseCase, now: Standing) -> list[str]:
