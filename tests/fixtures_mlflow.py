@@ -72,6 +72,7 @@ def small_case() -> UseCase:
         {"name": "foreign_experience", "type": "boolean", "description": "Worked abroad."},
     ]
     data["learner"] |= {"rounds": 10, "folds": 2}
+    data["reviews"]["about"] = {}
     data["learner"]["parameters"]["eta"] = 0.5  # so that ten rounds tell sure cases from unsure ones
     return UseCase.model_validate(data)
 
