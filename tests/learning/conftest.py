@@ -36,6 +36,8 @@ def use_case(recruitment: UseCase) -> UseCase:
     data["features"] = features
     data["learner"]["rounds"] = 80
     data["learner"]["parameters"]["eta"] = 0.1
+    data["volume"]["segment"] = "family"
+    data["reviews"]["about"] = {}
     return UseCase.model_validate(data)
 
 
