@@ -5,6 +5,7 @@ validity, NeurIPS. A score gets the value of isotonic regression with itself add
 (p1); they are merged as p1 / (1 - p0 + p1), which is minimax for log loss (section 4).
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -54,7 +55,10 @@ def fit_venn_abers(score: np.ndarray, label: np.ndarray) -> VennAbers:
     score, label = np.asarray(score, dtype=float), np.asarray(label, dtype=float)
     if len(label) == 0:
         return VennAbers()
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "All-NaN slice", RuntimeWarning
+        )  # where the highest scores end in 0
         computed = Computed().fit(np.column_stack([1 - score, score]), label, precision=_SCORE_DECIMALS)
     # + 0.0 makes 0 of the package's -0
     p0, p1 = (np.round(p[:, 1], _PROBABILITY_DECIMALS) + 0.0 for p in (computed.p0, computed.p1))
