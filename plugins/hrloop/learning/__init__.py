@@ -2,15 +2,23 @@
 
 ``fit`` learns, ``Fitted`` scores, explains and is kept; ``leaks.check`` refuses features from the future;
 ``propensity`` weighs labels that exist only for those selected; ``calibration`` turns scores into
-probabilities that may be believed.
+probabilities that may be believed, and ``recalibration`` finds out whether newer labels ask for another.
 """
 
-from hrloop.learning.errors import InsufficientLabels, LeakError, LearningError, MissingColumn, OneClassOnly
+from hrloop.learning.errors import (
+    InsufficientHistory,
+    InsufficientLabels,
+    LeakError,
+    LearningError,
+    MissingColumn,
+    OneClassOnly,
+)
 from hrloop.learning.fitted import Fitted
 from hrloop.learning.training import fit
 
 __all__ = [
     "Fitted",
+    "InsufficientHistory",
     "InsufficientLabels",
     "LeakError",
     "LearningError",

@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from hrloop.learning import architecture, calibration, encoding
 from hrloop.learning.architecture import Architecture
-from hrloop.learning.calibration import Platt
+from hrloop.learning.calibration import Calibrator
 from hrloop.learning.encoding import Encoder
 from hrloop.learning.errors import LearningError
 from hrloop.learning.linear import Linear
@@ -92,7 +92,7 @@ class Fitted:
     use_case: str
     as_of: str
     encoder: Encoder
-    calibrator: Platt
+    calibrator: Calibrator
     model: bytes = field(repr=False)
     summary: dict[str, Any] = field(repr=False)
     held_out: pd.DataFrame | None = field(default=None, repr=False)
@@ -145,7 +145,7 @@ class Fitted:
         """Per row, in words, each way in which it lies outside of what was learnt from; empty if none."""
         return self.encoder.edge_cases(frame)
 
-    def recalibrated(self, calibrator: Platt) -> "Fitted":
+    def recalibrated(self, calibrator: Calibrator) -> "Fitted":
         """The same model under another calibrator: ranks and contributions stay."""
         return replace(self, calibrator=calibrator, held_out=None)
 
