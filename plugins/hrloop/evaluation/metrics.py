@@ -2,7 +2,8 @@
 
 Labels are 0 or 1, probabilities are of label 1, weights default to 1; all are (n,). A metric that is not
 defined (no rows, one class only) is NaN, and whoever decides by it must treat that as missing. Intervals
-come from a bootstrap over groups: cases of one requisition or team are not independent.
+allow for groups, as cases of one requisition or team are not independent: by a bootstrap over them, and in
+closed form where two versions are compared.
 """
 
 import math
@@ -10,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+from hrloop.evaluation import clusters
 
 _EDGE = 1e-15  # log loss of a certain and wrong probability stays finite, as in scikit-learn
 _BINS = 10
@@ -153,16 +156,51 @@ def improvement(
     power where an unpaired test has 15 %.
     """
     label, probability, weight = _checked(label, probability, weight)
-    reference = np.broadcast_to(np.asarray(reference, dtype=float), label.shape)
-    label, reference, weight = _checked(label, reference, weight)
+    less = less_lost(label, probability, reference)
     codes, groups = _codes(group, len(label))
-    less = {
-        "brier": np.square(label - reference) - np.square(label - probability),
-        "log_loss": _log_losses(label, reference) - _log_losses(label, probability),
-    }
     statistics = {name: _mean_statistic(values, weight, codes, groups) for name, values in less.items()}
     counted = {name: len(label) for name in less}
     return _bootstrap(statistics, counted, groups, len(label), resamples, level, seed)
+
+
+def paired(
+    label: np.ndarray,
+    probability: np.ndarray,
+    reference: np.ndarray | float,
+    group: np.ndarray,
+    weight: np.ndarray | None = None,
+    *,
+    alpha: float,
+) -> dict[str, Interval]:
+    """``improvement`` with an interval whose ends hold one by one: the truth lies below the lower end with
+    probability ``alpha``, and above the upper one likewise (level 1 - 2 alpha).
+
+    In closed form (``clusters``), for verdicts at the small errors that a budget leaves, where a bootstrap
+    would need tens of thousands of resamples. Simulated at 60 to 300 labels with weights up to fivefold and
+    groups of one to three (docs/statistics.md), it holds its error when the differences are symmetric and
+    exceeds it somewhat when they are skewed. With fewer than two groups its ends are NaN.
+    """
+    label, probability, weight = _checked(label, probability, weight)
+    codes, _ = _codes(group, len(label))
+    found = {}
+    for name, values in less_lost(label, probability, reference).items():
+        mean = clusters.mean(values, weight, codes)
+        found[name] = Interval(mean.value, *mean.ends(alpha), len(label))
+    return found
+
+
+def less_lost(
+    label: np.ndarray, probability: np.ndarray, reference: np.ndarray | float
+) -> dict[str, np.ndarray]:
+    """Loss of the reference minus loss of the probability, case by case (n,): ``brier`` and ``log_loss``."""
+    label, probability, _ = _checked(label, probability, None)
+    label, reference, _ = _checked(
+        label, np.broadcast_to(np.asarray(reference, dtype=float), label.shape), None
+    )
+    return {
+        "brier": np.square(label - reference) - np.square(label - probability),
+        "log_loss": _log_losses(label, reference) - _log_losses(label, probability),
+    }
 
 
 # A statistic takes how often each group was drawn, (resamples, groups), and gives (resamples,) values.
