@@ -135,12 +135,35 @@ class Feature(Part):
         return self
 
 
+class Bands(Part):
+    """Numbers in ranges, so that an attribute such as a year of birth makes groups."""
+
+    edges: tuple[float, ...] = Field(min_length=1, description="Each is the first value of a new range.")
+    reason: Words
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "Bands":
+        if list(self.edges) != sorted(set(self.edges)):
+            raise PydanticCustomError("edges", "edges must ascend, each once; sort them")
+        return self
+
+
 class Protected(Part):
     """Attributes that are never features, and the one view, for the role ``fairness``, that shows them."""
 
     view: Relation
     key: Identifier
     attributes: tuple[Identifier, ...] = Field(min_length=1)
+    bands: dict[Identifier, Bands] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _bands_of_attributes(self) -> "Protected":
+        unknown = sorted(set(self.bands) - set(self.attributes))
+        if unknown:
+            raise PydanticCustomError(
+                "bands", "{names}: no such attribute; name attributes", {"names": ", ".join(unknown)}
+            )
+        return self
 
 
 class Outcome(Part):

@@ -19,7 +19,7 @@ import pandas as pd
 
 from hrloop import as_of as moments
 from hrloop.learning import Fitted, calibration
-from hrloop.release import ledger, notes
+from hrloop.release import experiments, ledger, notes
 from hrloop.release.ledger import Release, Standing
 from hrloop.release.registry import NoChampion, Registry, UnreadableModel, Version
 from hrloop.services import SERVICE_ACCOUNT
@@ -93,7 +93,7 @@ def propose(
     finding: Finding,
     frame: pd.DataFrame,
     as_of: datetime,
-    rhythm: str = "training",
+    rhythm: str = "weekly_retraining",
 ) -> int:
     """Register a version with its evidence and ask its owner for approval; return its number.
 
@@ -106,6 +106,63 @@ def propose(
             f"{use_case.name} at {moments.text(as_of)}: the verdict is {finding.verdict}, so there is"
             " nothing to propose; record it with keep()"
         )
+    asking = {"approval.status": "requested", "approval.requested_at": moments.text(as_of)}
+    return _register(wh, registry, use_case, fitted, finding, frame, as_of, rhythm, asking)
+
+
+def challenge(
+    wh: Warehouse,
+    registry: Registry,
+    use_case: UseCase,
+    fitted: Fitted,
+    finding: Finding,
+    frame: pd.DataFrame,
+    as_of: datetime,
+    rhythm: str,
+) -> int:
+    """Register a version that an experiment is to judge, and return its number; once per rhythm and as_of.
+
+    Nobody is asked yet: request_approval() does so when the experiment's verdict is to promote.
+    """
+    trying = {"approval.status": "in_experiment"}
+    return _register(wh, registry, use_case, fitted, finding, frame, as_of, rhythm, trying)
+
+
+def request_approval(
+    wh: Warehouse, registry: Registry, use_case: UseCase, version: int, finding: Finding, as_of: datetime
+) -> None:
+    """Ask the owner for approval of a challenger whose experiment ended with the verdict to promote.
+
+    Asked again, nothing changes. Raises ReleaseRefused without such an experiment.
+    """
+    with ledger.locked(wh, use_case.name) as connection:
+        tried = experiments.of_challenger(connection, use_case.name, version)
+        if tried is None or tried.verdict != "promote":
+            raise ReleaseRefused(f"{use_case.name} version {version} has come through no experiment")
+        if registry.version(use_case.name, version).tags.get("approval.status") == "in_experiment":
+            registry.describe(use_case.name, version, finding.words)
+            registry.tag(
+                use_case.name,
+                version,
+                {
+                    "evidence.verdict": "promote",
+                    "approval.requested_at": moments.text(as_of),
+                    "approval.status": "requested",
+                },
+            )
+
+
+def _register(
+    wh: Warehouse,
+    registry: Registry,
+    use_case: UseCase,
+    fitted: Fitted,
+    finding: Finding,
+    frame: pd.DataFrame,
+    as_of: datetime,
+    rhythm: str,
+    approval: Mapping[str, str],
+) -> int:
     content = finding.as_json()
     metrics = {
         name if part == "value" else f"{name}.{part}": figure[part]
@@ -114,6 +171,7 @@ def propose(
         if figure[part] is not None
     }
     labels = frame["label_status"].value_counts().to_dict()
+    architecture = fitted.summary["architecture"]
     with ledger.locked(wh, use_case.name) as connection:
         number = registry.register(
             use_case,
@@ -126,7 +184,8 @@ def propose(
                 "rhythm": rhythm,
                 "rows": len(frame),
                 **{f"labels.{status}": count for status, count in sorted(labels.items())},
-                **{f"learner.{k}": v for k, v in use_case.learner.parameters.model_dump().items()},
+                "learner.kind": architecture["kind"],
+                **{f"learner.{name}": value for name, value in architecture["parameters"].items()},
             },
             frame=frame,
             description=finding.words,
@@ -135,8 +194,7 @@ def propose(
                 "rhythm": rhythm,
                 "evidence.verdict": finding.verdict,
                 "evidence.compared_with": str(finding.compared_with or "none"),
-                "approval.status": "requested",
-                "approval.requested_at": moments.text(as_of),
+                **approval,
             },
             as_of=as_of,
         )
@@ -146,7 +204,7 @@ def propose(
 
 
 def keep(
-    wh: Warehouse, use_case: UseCase, finding: Finding, as_of: datetime, rhythm: str = "training"
+    wh: Warehouse, use_case: UseCase, finding: Finding, as_of: datetime, rhythm: str = "weekly_retraining"
 ) -> Release:
     """Record a verdict that changes nothing: ``keep`` or ``insufficient_evidence``. Written once."""
     if finding.verdict not in ("keep", "insufficient_evidence"):
@@ -255,7 +313,8 @@ def promote(wh: Warehouse, registry: Registry, use_case: UseCase, version: int, 
                     f"{use_case.name} version {version} was rejected by {row.approved_by}"
                     f" ({row.approval_reason}): propose another"
                 )
-        row = _checked(registry, use_case, version, ledger.standing(rows), as_of)
+        tried = experiments.of_challenger(connection, use_case.name, version)
+        row = _checked(registry, use_case, version, ledger.standing(rows), as_of, tried)
         row = ledger.record(connection, row)
         _follow(registry, use_case, ledger.standing([*rows, row]))
         notes.publish(connection, registry, use_case, [row])
@@ -269,11 +328,25 @@ def _only_the_service(registry: Registry) -> None:
 
 
 def _checked(
-    registry: Registry, use_case: UseCase, version: int, before: Standing, as_of: datetime
+    registry: Registry,
+    use_case: UseCase,
+    version: int,
+    before: Standing,
+    as_of: datetime,
+    tried: experiments.Experiment | None,
 ) -> Release:
-    """The ledger row of a promotion that may happen."""
+    """The ledger row of a promotion that may happen. An experiment's verdict stands for its challenger's."""
     artefact = registry.load(use_case.name, version)
     found, evidence = artefact.version, artefact.evidence
+    if tried is not None:
+        last = list(tried.evidence.values())[-1] if tried.evidence else {}
+        evidence = {
+            **evidence,
+            **last.get("finding", {}),
+            "verdict": tried.verdict or "insufficient_evidence",
+            "reasons": list(tried.reasons),
+            "compared_with": tried.champion,
+        }
     approval = _approval(found)
     if evidence["verdict"] != "promote":
         raise ReleaseRefused(f"{_name(found)} has the verdict {evidence['verdict']}, not promote")
@@ -458,8 +531,8 @@ class Serving:
     repaired: tuple[str, ...] = ()
 
 
-def serving(wh: Warehouse, registry: Registry, use_case: UseCase) -> Serving:
-    """The champion to decide with.
+def serving(wh: Warehouse, registry: Registry, use_case: UseCase, before: datetime | None = None) -> Serving:
+    """The champion to decide with; ``before``: under the calibrator that was live before that time.
 
     Aliases are reconciled first; then the version is read by its alias, and its artefact must be the one
     that the ledger released. Raises NoChampion, and UnreadableModel.
@@ -480,7 +553,8 @@ def serving(wh: Warehouse, registry: Registry, use_case: UseCase) -> Serving:
         row for row in reversed(rows) if row.version == number and "artefact_sha256" in row.evidence
     )
     fitted = registry.load(use_case.name, number, released.evidence["artefact_sha256"]).fitted
-    if now.calibration is None:
+    live = ledger.live_calibration(rows, number, before)
+    if live is None:
         return Serving(number, fitted, repaired=tuple(moved))
-    calibrator = calibration.from_dict(now.calibration.evidence["details"]["calibrator"])
-    return Serving(number, fitted.recalibrated(calibrator), now.calibration.release_id, tuple(moved))
+    calibrator = calibration.from_dict(live.evidence["details"]["calibrator"])
+    return Serving(number, fitted.recalibrated(calibrator), live.release_id, tuple(moved))
