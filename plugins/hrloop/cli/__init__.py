@@ -2,7 +2,7 @@
 
 import sys
 
-from hrloop.cli import operate, people, practice, quarantine, release
+from hrloop.cli import operate, people, practice, quarantine, release, statistics
 from hrloop.cli.app import app
 
 __all__ = ["app", "main"]
@@ -12,6 +12,7 @@ app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(people.app, name="review")
 operate.register(app)
 release.register(app)
+statistics.register(app)
 
 
 def main() -> None:

@@ -109,8 +109,17 @@ class Sequential:
         return self.first is not None
 
 
-def arrivals(frame: pd.DataFrame) -> tuple[np.ndarray, float]:
-    """The stream for ``harm``: one paired Brier difference a group, in the order of arrival, and its bound.
+@dataclass(frozen=True)
+class Stream:
+    """Paired Brier differences (n,) in the order of arrival, when each arrived (n,), and their bound."""
+
+    differences: np.ndarray
+    known_at: np.ndarray
+    bound: float
+
+
+def arrivals(frame: pd.DataFrame) -> Stream:
+    """The stream for ``harm``: one paired Brier difference a group, above 0 where the candidate was better.
 
     frame: group_key, known_at, label, probability, reference. A group counts once, with the mean of its
     labels that became known first; cases of a group are not independent, so later ones would count it
@@ -118,14 +127,17 @@ def arrivals(frame: pd.DataFrame) -> tuple[np.ndarray, float]:
     that lives by its bound. The bound is the largest difference that probabilities and references allow,
     whatever the outcomes.
     """
-    if frame.empty:
-        return np.empty(0), 0.0
-    p, r, label = (frame[name].to_numpy(dtype=float) for name in ("probability", "reference", "label"))
-    bound = float(np.maximum(np.abs(r**2 - p**2), np.abs((1 - r) ** 2 - (1 - p) ** 2)).max())
-    stream = frame[["group_key", "known_at"]].assign(less=less_lost(label, p, r)["brier"])
-    first = stream.groupby("group_key")["known_at"].transform("min")
-    means = stream.loc[stream["known_at"] == first].groupby(["known_at", "group_key"])["less"].mean()
-    return means.to_numpy(), bound
+    label, p, r = (frame[name].to_numpy(dtype=float) for name in ("label", "probability", "reference"))
+    known_at = frame["known_at"].to_numpy()
+    codes = np.unique(frame["group_key"].to_numpy(), return_inverse=True)[1]
+    _, earliest = np.unique(codes[np.argsort(known_at, kind="stable")], return_index=True)
+    first = np.sort(known_at, kind="stable")[earliest]
+    counted = known_at == first[codes]
+    less = less_lost(label, p, r)["brier"][counted]
+    means = np.bincount(codes[counted], weights=less) / np.bincount(codes[counted])
+    order = np.argsort(first, kind="stable")
+    reach = np.maximum(np.abs(np.square(r) - np.square(p)), np.abs(np.square(1 - r) - np.square(1 - p)))
+    return Stream(means[order], first[order], float(reach.max(initial=0.0)))
 
 
 def harm(differences: np.ndarray, alpha: float, *, bound: float, margin: float = 0.0) -> Sequential:

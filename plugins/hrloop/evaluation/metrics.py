@@ -356,7 +356,8 @@ def _divided(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 def _codes(group: np.ndarray, rows: int) -> tuple[np.ndarray, int]:
     if len(group) != rows:
         raise ValueError(f"{len(group)} groups for {rows} labels; give one each")
-    uniques, codes = np.unique(np.asarray(group).astype(str), return_inverse=True)
+    group = np.asarray(group)
+    uniques, codes = np.unique(group.astype(str) if group.dtype == object else group, return_inverse=True)
     return codes, len(uniques)
 
 
