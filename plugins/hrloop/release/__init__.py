@@ -10,6 +10,7 @@ from hrloop.release.doors import (
     promote,
     propose,
     reconcile,
+    record_judgements,
     reject,
     rollback,
     serving,
@@ -22,6 +23,7 @@ from hrloop.release.registry import (
     UnreadableModel,
     champion,
     connect,
+    log_in,
 )
 
 __all__ = [
@@ -39,10 +41,12 @@ __all__ = [
     "champion",
     "connect",
     "keep",
+    "log_in",
     "promote",
     "propose",
     "read",
     "reconcile",
+    "record_judgements",
     "reject",
     "rollback",
     "serving",
