@@ -75,12 +75,24 @@ def reasoned(tags: Tags, reason: str, in_charge: bool) -> dict[str, str]:
     return {**kept, STATUS: "requested", REASON: reason}
 
 
-def timed_out(tags: Tags) -> dict[str, str]:
-    """The tags of a version whose request nobody answered. Raises MlflowException when somebody did."""
+def administered(tags: Tags, key: str, value: str) -> dict[str, str]:
+    """The tags of a version after the service account asked for approval, or gave up waiting for it.
+
+    Raises MlflowException for a judgement, and when somebody judged meanwhile.
+    """
     before = tags.get(STATUS, "not proposed")
-    if before not in ("requested", "timed_out"):
+    asks = key == REQUESTED_AT or (key, value) == (STATUS, "requested")
+    if not asks and (key, value) != (STATUS, "timed_out"):
+        raise _denied("the service account cannot judge a version: log in as a person, such as the owner")
+    if tags.get(key) == value:
+        return dict(tags)
+    if asks and before != "not proposed":
+        raise _wrong(f"this version is {before}: approval is asked for once")
+    if not asks and before != "requested":
         raise _wrong(f"this version is {before}: only a request can time out")
-    return {**tags, STATUS: "timed_out"}
+    if key == STATUS and REQUESTED_AT not in tags:
+        raise _wrong(f"set {REQUESTED_AT} before {STATUS}")
+    return {**tags, key: value}
 
 
 def _reserved(key: str) -> bool:
@@ -150,10 +162,10 @@ class ApprovalStore(SqlAlchemyStore):
         self, *arguments: Any, tags: list[ModelVersionTag] | None = None, **named: Any
     ) -> ModelVersion:
         """Make a version, which may ask for approval and cannot come with one."""
-        for tag in tags or ():
-            asks = tag.key == REQUESTED_AT or (tag.key, tag.value) == (STATUS, "requested")
-            if tag.key.strip().casefold().startswith("approval.") and not asks:
-                raise _denied(f"a version is not made with {tag.key}={tag.value}: it asks for approval first")
+        given: dict[str, str] = {}
+        for tag in sorted(tags or (), key=lambda tag: tag.key):  # requested_at before status
+            if tag.key.strip().casefold().startswith("approval."):
+                given = administered(given, tag.key, tag.value)
         return super().create_model_version(*arguments, tags=tags, **named)
 
     # --- aliases -----------------------------------------------------------------------------------------
@@ -177,12 +189,9 @@ class ApprovalStore(SqlAlchemyStore):
     def set_model_version_tag(self, name: str, version: str, tag: ModelVersionTag) -> None:
         """Set a tag of a version; ``approval.reason`` and ``approval.status`` by the rules above."""
         user = _user()
-        service = user == self.service_account
         _validate_model_version_tag(tag.key, tag.value)
-        if service and (tag.key, tag.value) == (STATUS, "timed_out"):
-            self._change(name, version, lambda tags, _: timed_out(tags))
-        elif service and tag.key in (STATUS, REASON):
-            raise _denied("the service account cannot judge a version: log in as a person, such as the owner")
+        if user == self.service_account and tag.key in (STATUS, REASON, REQUESTED_AT):
+            self._change(name, version, lambda tags, _: administered(tags, tag.key, tag.value))
         elif tag.key == STATUS:
             now = datetime.now(UTC)
             self._change(name, version, lambda tags, _: judged(tags, tag.value, user, now))

@@ -187,7 +187,7 @@ def reject(
     with ledger.locked(wh, use_case.name) as connection:
         rows = ledger.entries(connection, use_case.name)
         for row in rows:
-            if row.kind == "reject" and row.version == version:
+            if row.kind in ledger.REFUSALS and row.version == version:
                 return row
             if row.kind in ledger.PROMOTIONS and row.version == version:
                 raise ReleaseRefused(
@@ -196,7 +196,7 @@ def reject(
         found = registry.version(use_case.name, version)
         if found.tags.get("approval.status") != "rejected":
             found = _judge(registry, use_case, version, "rejected", reason)
-        return ledger.record(connection, _rejection(use_case, found, ledger.standing(rows), as_of))
+        return ledger.record(connection, _refusal(use_case, found, ledger.standing(rows), as_of))
 
 
 def record_judgements(wh: Warehouse, registry: Registry, use_case: UseCase, as_of: datetime) -> list[Release]:
@@ -220,7 +220,7 @@ def record_judgements(wh: Warehouse, registry: Registry, use_case: UseCase, as_o
                 status = "timed_out"
                 registry.tag(use_case.name, version.number, {"approval.status": status})
             if status in ("rejected", "timed_out"):
-                new.append(ledger.record(connection, _rejection(use_case, version, before, as_of)))
+                new.append(ledger.record(connection, _refusal(use_case, version, before, as_of)))
     return new
 
 
@@ -228,19 +228,19 @@ def _asked_at(version: Version) -> datetime:
     return moments.parse(version.tags["approval.requested_at"])
 
 
-def _rejection(use_case: UseCase, version: Version, before: Standing, as_of: datetime) -> Release:
+def _refusal(use_case: UseCase, version: Version, before: Standing, as_of: datetime) -> Release:
     """The ledger row of a version that was rejected, or whose request timed out."""
-    if version.tags.get("approval.status") == "rejected":
-        stamps = _stamps(version)
+    if version.tags["approval.status"] == "rejected":
+        kind, stamps = "reject", _stamps(version)
         why = f"rejected by {stamps['approved_by']}: {stamps['approval_reason']}"
     else:
         words = f"nobody answered within {use_case.promotion.approval_days.value} days"
-        stamps, why = {"approval_reason": words}, f"timed out: {words}"
+        kind, stamps, why = "time_out", {"approval_reason": words}, f"timed out: {words}"
     return Release(
-        release_id=ledger.release_id(use_case.name, "reject", version.number),
+        release_id=ledger.release_id(use_case.name, kind, version.number),
         use_case=use_case.name,
         as_of=as_of,
-        kind="reject",
+        kind=kind,
         version=version.number,
         previous_version=before.champion,
         run_id=version.run_id,
@@ -293,7 +293,7 @@ def promote(wh: Warehouse, registry: Registry, use_case: UseCase, version: int, 
         for row in rows:
             if row.kind in ledger.PROMOTIONS and row.version == version:
                 return row
-            if row.kind == "reject" and row.version == version:
+            if row.kind in ledger.REFUSALS and row.version == version:
                 raise ReleaseRefused(
                     f"{use_case.name} version {version} cannot be promoted, it was {row.reasons[0]}"
                 )
