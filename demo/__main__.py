@@ -73,7 +73,7 @@ class Demo:
         use_case = loop.use_case(USE_CASE)
         for version in registry.requested(USE_CASE):
             release.approve(
-                registry, use_case, version, "Better than the base rate on held-out outcomes (demo).", FIRST
+                registry, use_case, version, "Better than the base rate on held-out outcomes (demo)."
             )
             self.say(f"The model owner approves {USE_CASE} version {version}")
 

@@ -13,6 +13,7 @@ from hrloop.release import Registry
 from hrloop.settings import PROJECT, Settings
 from hrloop.usecase import UseCase
 from hrloop.warehouse import Warehouse
+from sqlalchemy import create_engine, text
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +47,30 @@ def owner(mlflow_settings: Settings) -> Registry:
 def viewer(mlflow_settings: Settings) -> Registry:
     """The registry as one who may only look."""
     return _as(mlflow_settings, services.VIEWER)
+
+
+@pytest.fixture
+def tampered(server: Warehouse) -> Iterator[Callable[..., None]]:
+    """Changes tags of a version in MLflow's own database, behind the server's back; None deletes one."""
+    engine = create_engine(server.url("mlflow"))
+
+    def put(use_case: str, number: int, tags: dict[str, str | None]) -> None:
+        with engine.begin() as connection:
+            for key, value in tags.items():
+                row = {"name": use_case, "version": number, "key": key, "value": value}
+                where = "where name = :name and version = :version and key = :key"
+                connection.execute(text(f"delete from model_version_tags {where}"), row)
+                if value is not None:
+                    connection.execute(
+                        text(
+                            "insert into model_version_tags (workspace, name, version, key, value)"
+                            " values ('default', :name, :version, :key, :value)"
+                        ),
+                        row,
+                    )
+
+    yield put
+    engine.dispose()
 
 
 def _as(settings: Settings, user: str) -> Registry:

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import hrloop_mlflow
 import requests
 
 from hrloop.settings import Settings
@@ -411,7 +412,8 @@ def start_mlflow(settings: Settings, wh: Warehouse, report: Report = print) -> s
     """Start the MLflow server unless it runs, make its users, and return its URL.
 
     Where ``HRLOOP_MLFLOW_URL`` names a server, that one is used, and only its users are made. Raises
-    ServiceError when it does not start, or does not know the service account's password.
+    ServiceError when it does not start, does not know the service account's password, or lets anybody type
+    who approved a version.
     """
     if not settings.mlflow_url:
         if not _running(settings, "mlflow"):
@@ -440,6 +442,8 @@ def mlflow_service(
     number = number or port(settings, "mlflow")
     environment = _inherited() | {
         "MLFLOW_BACKEND_STORE_URI": database,
+        # The same database, through the plugin that knows who approved and lets nobody else move an alias.
+        "MLFLOW_REGISTRY_STORE_URI": f"{hrloop_mlflow.PREFIX}{database}",
         "MLFLOW_AUTH_CONFIG_PATH": str(users),
         "MLFLOW_AUTH_ADMIN_USERNAME": SERVICE_ACCOUNT,
         "MLFLOW_AUTH_ADMIN_PASSWORD": mlflow_password(settings, SERVICE_ACCOUNT),
@@ -483,7 +487,7 @@ def _make_mlflow_users(settings: Settings) -> None:
             password = mlflow_password(settings, user)
             if call("GET", "users/get", username=user).status_code == requests.codes.not_found:
                 call("POST", "users/create", username=user, password=password).raise_for_status()
-            elif not _knows(f"{base}/users/get?username={user}", user, password):
+            elif not mlflow_knows(settings, user, password):
                 call("PATCH", "users/update-password", username=user, password=password).raise_for_status()
         # Tags of a version, and through them an approval; no alias, no model, no run.
         grant = {"resource_type": "registered_model_version", "resource_id": "*", "permission": "EDIT"}
@@ -491,9 +495,20 @@ def _make_mlflow_users(settings: Settings) -> None:
         answer = session.post(where, json={"username": OWNER, **grant}, timeout=30)
         if "RESOURCE_ALREADY_EXISTS" not in answer.text:  # granted before
             answer.raise_for_status()
+        # A version that cannot be: without the plugin it would be looked for, and not be found.
+        typed = {"name": "none", "version": "1", "key": "approval.by", "value": OWNER}
+        answer = call("POST", "model-versions/set-tag", **typed)
+        if answer.status_code != requests.codes.forbidden:
+            raise ServiceError(
+                f"the MLflow server at {mlflow_url(settings)} lets anybody type who approved a version: start"
+                f" it with MLFLOW_REGISTRY_STORE_URI={hrloop_mlflow.PREFIX}postgresql+psycopg2://…, where"
+                " hrloop is installed"
+            )
 
 
-def _knows(url: str, user: str, password: str) -> bool:
+def mlflow_knows(settings: Settings, user: str, password: str) -> bool:
+    """Whether the MLflow server answers this user with this password."""
+    url = f"{mlflow_url(settings)}/api/2.0/mlflow/users/current"
     answer = _get(url, user, password)
     return answer is not None and answer.ok
 

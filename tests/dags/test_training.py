@@ -72,7 +72,7 @@ def test_a_version_decides_once_its_owner_approved_it_and_not_before(runner, loo
     assert runner.run("decisions", loop.settings)["state"] == "success"
     assert status(loop.warehouse)["decisions"] == [], "people decide alone"
 
-    release.approve(owner, use_case, version.number, "It does better than the base rate.", AS_OF)
+    release.approve(owner, use_case, version.number, "It does better than the base rate.")
     run = runner.run("training", loop.settings)
     assert run["tasks"]["model.train[0]"] == "skipped", "nothing new to learn from"
     assert run["tasks"]["model.release[0]"] == "success"

@@ -181,7 +181,7 @@ def put_in_charge(wh, registry, owner, use_case, frame, model, as_of, compared_w
     finding = Finding("promote", "words", compared_with=compared_with)
     rhythm = f"after {compared_with}"
     version = release.propose(wh, registry, use_case, model, finding, frame, as_of, rhythm)
-    release.approve(owner, use_case, version, "Measured well.", as_of)
+    release.approve(owner, use_case, version, "Measured well.")
     release.promote(wh, registry, use_case, version, as_of)
     return version
 

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hrloop import release
@@ -21,7 +22,7 @@ def propose(warehouse, registry, small_case, decided, fitted, as_of):
             warehouse, registry, small_case, fitted(seed), finding, decided(seed=seed), as_of, rhythm
         )
         if approve_as:
-            release.approve(approve_as, small_case, version, WHY, as_of)
+            release.approve(approve_as, small_case, version, WHY)
         return version
 
     return make
@@ -65,7 +66,8 @@ def test_the_first_champion(propose, warehouse, registry, small_case, owner, as_
     version = propose(approve_as=owner)
     written = release.promote(warehouse, registry, small_case, version, as_of)
     assert (written.kind, written.version, written.previous_version) == ("first", 1, None)
-    assert (written.approved_by, written.approved_at, written.approval_reason) == ("owner", as_of, WHY)
+    assert (written.approved_by, written.approval_reason) == ("owner", WHY)
+    assert abs(datetime.now(UTC) - written.approved_at) < timedelta(minutes=2), "the server's clock, not ours"
     assert written.evidence["words"] == "words"
     assert release.read(warehouse, small_case.name) == [written]
     assert registry.aliases(small_case.name) == {"champion": 1}
@@ -84,7 +86,7 @@ def test_the_first_champion(propose, warehouse, registry, small_case, owner, as_
 
 
 def test_without_a_person_s_approval_nothing_is_promoted(
-    propose, warehouse, registry, small_case, owner, as_of
+    propose, warehouse, registry, small_case, owner, as_of, tampered
 ):
     version = propose()
 
@@ -94,11 +96,11 @@ def test_without_a_person_s_approval_nothing_is_promoted(
 
     refused("version 1 is requested, not approved")
     with pytest.raises(ReleaseRefused, match="give one"):
-        release.approve(owner, small_case, version, "  ", as_of)
+        release.approve(owner, small_case, version, "  ")
     with pytest.raises(ReleaseRefused, match="log in as a person"):
-        release.approve(registry, small_case, version, WHY, as_of)
+        release.approve(registry, small_case, version, WHY)
     refused("version 1 is requested, not approved")
-    # Tags that were typed: without a name, a time or a reason, or in the name of the service account
+    # Tags put there behind the server's back, a name, a time or a reason missing, or the service account's
     typed = {"approval.by": "owner", "approval.at": "2026-10-01T06:00:00Z", "approval.reason": "fine"}
     for wrong in (
         {"approval.by": " "},
@@ -106,7 +108,7 @@ def test_without_a_person_s_approval_nothing_is_promoted(
         {"approval.reason": " "},
         {"approval.by": "hrloop"},
     ):
-        registry.tag(small_case.name, version, {**typed, **wrong, "approval.status": "approved"})
+        tampered(small_case.name, version, {**typed, **wrong, "approval.status": "approved"})
         refused("without the name of a person, a time or a reason")
     assert release.read(warehouse, small_case.name) == []
     assert registry.aliases(small_case.name) == {"challenger": 1}
@@ -124,7 +126,7 @@ def test_the_owner_cannot_move_an_alias(propose, warehouse, owner, small_case, a
 
 
 def test_a_wrong_verdict_and_an_unreadable_model_are_refused(
-    propose, warehouse, registry, small_case, owner, as_of, monkeypatch
+    propose, warehouse, registry, small_case, owner, as_of, monkeypatch, tampered
 ):
     version = propose(approve_as=owner)
     kept = registry.load(small_case.name, version)
@@ -133,7 +135,7 @@ def test_a_wrong_verdict_and_an_unreadable_model_are_refused(
         patch.setattr(registry, "load", lambda *_: other)
         with pytest.raises(ReleaseRefused, match="has the verdict keep, not promote"):
             release.promote(warehouse, registry, small_case, version, as_of)
-    registry.tag(small_case.name, version, {"artefact.sha256": "0" * 64})
+    tampered(small_case.name, version, {"artefact.sha256": "0" * 64})
     with pytest.raises(UnreadableModel, match="0000"):
         release.promote(warehouse, registry, small_case, version, as_of)
     assert release.read(warehouse, small_case.name) == []
@@ -149,7 +151,7 @@ def test_a_version_measured_against_another_champion_is_refused(
     assert registry.aliases(small_case.name)["champion"] == 2
 
 
-def test_a_rejection_is_on_file_and_final(propose, warehouse, registry, small_case, owner, as_of):
+def test_a_rejection_is_on_file_and_final(propose, warehouse, registry, small_case, owner, as_of, tampered):
     version = propose()
     written = release.reject(warehouse, owner, small_case, version, "Hurts part-time staff.", as_of)
     assert (written.kind, written.version, written.verdict) == ("reject", 1, "keep")
@@ -160,12 +162,10 @@ def test_a_rejection_is_on_file_and_final(propose, warehouse, registry, small_ca
     assert len(release.read(warehouse, small_case.name)) == 1
     assert release.reconcile(warehouse, registry, small_case)  # it is no challenger any more
     assert registry.aliases(small_case.name) == {}
-    registry.tag(
-        small_case.name,
-        version,
-        {"approval.by": "owner", "approval.at": "2026-10-01T06:00:00Z", "approval.status": "approved"},
-    )
-    with pytest.raises(ReleaseRefused, match="was rejected by owner"):
+    with pytest.raises(ReleaseRefused, match="is rejected: it cannot be approved now"):
+        release.approve(owner, small_case, version, WHY)
+    tampered(small_case.name, version, {"approval.status": "approved"})
+    with pytest.raises(ReleaseRefused, match="it was rejected by owner: Hurts"):
         release.promote(warehouse, registry, small_case, version, as_of)
 
 

@@ -122,7 +122,7 @@ def test_no_champion_yet(registry, small_case, propose):
         registry.version(small_case.name, 7)
 
 
-def test_an_artefact_that_was_changed_is_refused(propose, registry, small_case, mlflow_settings):
+def test_an_artefact_that_was_changed_is_refused(propose, registry, small_case, mlflow_settings, tampered):
     propose()
     folder = _artefact(registry, small_case, mlflow_settings)
     before = digest_of(folder)
@@ -134,7 +134,7 @@ def test_an_artefact_that_was_changed_is_refused(propose, registry, small_case, 
         (folder / file).write_bytes(content)
     # Whoever changes the tag as well is found out by the ledger's digest.
     (folder / "evidence.json").write_text("{}")
-    registry.tag(small_case.name, 1, {"artefact.sha256": digest_of(folder)})
+    tampered(small_case.name, 1, {"artefact.sha256": digest_of(folder)})
     registry.load(small_case.name, 1)
     with pytest.raises(UnreadableModel, match=before):
         registry.load(small_case.name, 1, before)

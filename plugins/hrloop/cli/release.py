@@ -1,20 +1,21 @@
 """The model owner's commands: approve, reject, roll back, and the ledger of all releases."""
 
+import os
 from datetime import UTC, datetime
+from getpass import getuser
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from hrloop import release, services
+from hrloop import release
 from hrloop.cli.app import UseCaseName, loop
-from hrloop.rhythms import training
+from hrloop.rhythms import Loop, training
 
 console = Console()
 Version = Annotated[int, typer.Argument(help="Number of the version in the MLflow registry.")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the ledger.", prompt=True)]
-User = Annotated[str, typer.Option(help="User of the MLflow server to act as.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -23,30 +24,44 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def approve(use_case: UseCaseName, version: Version, reason: Reason, user: User = services.OWNER) -> None:
-    """Approve a proposed version as its owner, and put it in charge."""
+def approve(use_case: UseCaseName, version: Version, reason: Reason) -> None:
+    """Approve a proposed version in your own name, and put it in charge."""
     current = loop()
-    registry = release.connect(current.settings, user=user)
-    release.approve(registry, current.use_case(use_case), version, reason, datetime.now(UTC))
-    console.print(f"{use_case} version {version} is approved by {user}.")
+    approved = release.approve(_logged_in(current), current.use_case(use_case), version, reason)
+    console.print(f"{use_case} version {version} is approved by {approved.tags['approval.by']}.")
     outcome = training.release_if_approved(current, use_case)
     if outcome:
         console.print(f"Version {outcome['version']} is champion.")
 
 
-def reject(use_case: UseCaseName, version: Version, reason: Reason, user: User = services.OWNER) -> None:
-    """Reject a proposed version as its owner; the ledger keeps the reason."""
+def reject(use_case: UseCaseName, version: Version, reason: Reason) -> None:
+    """Reject a proposed version in your own name; the ledger keeps the reason."""
     current = loop()
-    registry = release.connect(current.settings, user=user)
-    declaration = current.use_case(use_case)
-    release.reject(current.warehouse, registry, declaration, version, reason, datetime.now(UTC))
-    console.print(f"{use_case} version {version} is rejected by {user}.")
+    row = release.reject(
+        current.warehouse,
+        _logged_in(current),
+        current.use_case(use_case),
+        version,
+        reason,
+        datetime.now(UTC),
+    )
+    console.print(f"{use_case} version {version} is {row.reasons[0]}")
+
+
+def _logged_in(current: Loop) -> release.Registry:
+    """The registry as the person at the keyboard: by MLflow's own variables, else asked for.
+
+    Never by an option, which every user of the machine could read in the list of processes.
+    """
+    user = os.environ.get("MLFLOW_TRACKING_USERNAME") or typer.prompt("User in MLflow")
+    password = os.environ.get("MLFLOW_TRACKING_PASSWORD") or typer.prompt("Password", hide_input=True)
+    return release.log_in(current.settings, user, password)
 
 
 def rollback(
     use_case: UseCaseName,
     reason: Reason,
-    user: User = services.OWNER,
+    by: Annotated[str, typer.Option(help="Who rolls back; kept in the ledger.", default_factory=getuser)],
     version: Annotated[
         int | None, typer.Option(help="The champion to be rid of: repeated, it is one roll-back.")
     ] = None,
@@ -57,7 +72,7 @@ def rollback(
         current.warehouse,
         current.registry,
         current.use_case(use_case),
-        user,
+        by,
         reason,
         datetime.now(UTC),
         version=version,
@@ -66,10 +81,15 @@ def rollback(
 
 
 def reconcile(use_case: UseCaseName) -> None:
-    """Put the registry's aliases where the ledger says, and tell what had been moved."""
+    """Bring ledger and registry together: judgements into the one, aliases to where it says in the other."""
     current = loop()
-    moved = release.reconcile(current.warehouse, current.registry, current.use_case(use_case))
-    console.print("\n".join(moved) if moved else "Registry and ledger agree.")
+    whole = (current.warehouse, current.registry, current.use_case(use_case))
+    new = [
+        f"version {row.version} is {row.reasons[0]}"
+        for row in release.record_judgements(*whole, datetime.now(UTC))
+    ]
+    found = new + release.reconcile(*whole)
+    console.print("\n".join(found) if found else "Registry and ledger agree.")
 
 
 def releases(use_case: UseCaseName) -> None:

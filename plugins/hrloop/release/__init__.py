@@ -11,6 +11,7 @@ from hrloop.release.doors import (
     promote,
     propose,
     reconcile,
+    record_judgements,
     reject,
     request_approval,
     rollback,
@@ -24,6 +25,7 @@ from hrloop.release.registry import (
     UnreadableModel,
     champion,
     connect,
+    log_in,
 )
 
 __all__ = [
@@ -42,10 +44,12 @@ __all__ = [
     "champion",
     "connect",
     "keep",
+    "log_in",
     "promote",
     "propose",
     "read",
     "reconcile",
+    "record_judgements",
     "reject",
     "request_approval",
     "rollback",

@@ -11,11 +11,12 @@ everybody alike:
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import numpy as np
 import pandas as pd
+from mlflow.exceptions import MlflowException
 
 from hrloop import as_of as moments
 from hrloop.learning import Fitted, calibration
@@ -225,17 +226,17 @@ def keep(
         return ledger.record(connection, row)
 
 
-def approve(registry: Registry, use_case: UseCase, version: int, reason: str, at: datetime) -> None:
-    """Approve a version, as the person whom the registry's login names.
+def approve(registry: Registry, use_case: UseCase, version: int, reason: str) -> Version:
+    """Approve a version, as the person whom the registry's login names, and return it with its stamps.
 
-    The status comes last: a version is approved with name, time and reason, or not at all. Raises
-    ReleaseRefused without a reason, for the service account, and for a version nobody asked about.
+    Raises ReleaseRefused without a reason, for the service account, and for a version that does not wait for
+    approval.
     """
-    _judge(registry, use_case, version, "approved", reason, at)
+    return _judge(registry, use_case, version, "approved", reason)
 
 
 def reject(
-    wh: Warehouse, registry: Registry, use_case: UseCase, version: int, reason: str, at: datetime
+    wh: Warehouse, registry: Registry, use_case: UseCase, version: int, reason: str, as_of: datetime
 ) -> Release:
     """Reject a version, as the person whom the registry's login names, and put that in the ledger.
 
@@ -244,53 +245,95 @@ def reject(
     with ledger.locked(wh, use_case.name) as connection:
         rows = ledger.entries(connection, use_case.name)
         for row in rows:
-            if row.kind == "reject" and row.version == version:
+            if row.kind in ledger.REFUSALS and row.version == version:
                 return row
             if row.kind in ledger.PROMOTIONS and row.version == version:
                 raise ReleaseRefused(
                     f"{use_case.name} version {version} has been promoted; roll it back instead"
                 )
         found = registry.version(use_case.name, version)
-        _judge(registry, use_case, version, "rejected", reason, at)
-        row = Release(
-            release_id=ledger.release_id(use_case.name, "reject", version),
-            use_case=use_case.name,
-            as_of=at,
-            kind="reject",
-            version=version,
-            previous_version=ledger.standing(rows).champion,
-            run_id=found.run_id,
-            verdict="keep",
-            reasons=[f"rejected by {registry.username}: {reason}"],
-            evidence={"words": found.description},
-            approved_by=registry.username,
-            approved_at=at,
-            approval_reason=reason,
-        )
-        return ledger.record(connection, row)
+        if found.tags.get("approval.status") != "rejected":
+            found = _judge(registry, use_case, version, "rejected", reason)
+        return ledger.record(connection, _refusal(use_case, found, ledger.standing(rows), as_of))
 
 
-def _judge(
-    registry: Registry, use_case: UseCase, version: int, status: str, reason: str, at: datetime
-) -> None:
+def record_judgements(wh: Warehouse, registry: Registry, use_case: UseCase, as_of: datetime) -> list[Release]:
+    """Put in the ledger what was judged in MLflow itself, and return the new rows, oldest version first.
+
+    These are rejections, by their stamps, and requests that nobody answered within
+    ``promotion.approval_days``: at ``as_of`` such a version times out, and cannot be approved any more.
+    Approvals come into the ledger with their promotion.
+    """
+    _only_the_service(registry)
+    days = use_case.promotion.approval_days.value
+    with ledger.locked(wh, use_case.name) as connection:
+        rows = ledger.entries(connection, use_case.name)
+        before = ledger.standing(rows)
+        new = []
+        for version in registry.versions(use_case.name):
+            if version.number in before.spent:
+                continue
+            status = version.tags.get("approval.status")
+            if status == "requested" and _asked_at(version) + timedelta(days=days) <= as_of:
+                status = "timed_out"
+                registry.tag(use_case.name, version.number, {"approval.status": status})
+            if status in ("rejected", "timed_out"):
+                new.append(ledger.record(connection, _refusal(use_case, version, before, as_of)))
+    return new
+
+
+def _asked_at(version: Version) -> datetime:
+    return moments.parse(version.tags["approval.requested_at"])
+
+
+def _refusal(use_case: UseCase, version: Version, before: Standing, as_of: datetime) -> Release:
+    """The ledger row of a version that was rejected, or whose request timed out."""
+    if version.tags["approval.status"] == "rejected":
+        kind, stamps = "reject", _stamps(version)
+        why = f"rejected by {stamps['approved_by']}: {stamps['approval_reason']}"
+    else:
+        words = f"nobody answered within {use_case.promotion.approval_days.value} days"
+        kind, stamps, why = "time_out", {"approval_reason": words}, f"timed out: {words}"
+    return Release(
+        release_id=ledger.release_id(use_case.name, kind, version.number),
+        use_case=use_case.name,
+        as_of=as_of,
+        kind=kind,
+        version=version.number,
+        previous_version=before.champion,
+        run_id=version.run_id,
+        verdict="keep",
+        reasons=[why],
+        evidence={"words": version.description},
+        **stamps,
+    )
+
+
+def _judge(registry: Registry, use_case: UseCase, version: int, status: str, reason: str) -> Version:
+    """Give the reason and then the status; the server adds who and when. Returns the version with both."""
     if registry.username == SERVICE_ACCOUNT:
         raise ReleaseRefused("the service account cannot judge a version: log in as a person, such as owner")
     if not reason.strip():
         raise ReleaseRefused(f"a version is {status} with a reason; give one")
     found = registry.version(use_case.name, version)
     before = found.tags.get("approval.status", "not proposed")
-    if before not in ("requested", status) and (before, status) != ("approved", "rejected"):
+    if before not in ("requested", "approved"):
         raise ReleaseRefused(f"{_name(found)} is {before}: it cannot be {status} now")
-    registry.tag(
-        use_case.name,
-        version,
-        {
-            "approval.reason": reason.strip(),
-            "approval.by": registry.username,
-            "approval.at": moments.text(at),
-            "approval.status": status,
-        },
-    )
+    try:
+        registry.tag(use_case.name, version, {"approval.reason": reason.strip(), "approval.status": status})
+    except MlflowException as refusal:
+        if refusal.error_code not in ("PERMISSION_DENIED", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise ReleaseRefused(
+            f"{_name(found)} cannot be {status} by {registry.username!r}: {refusal.message}"
+        ) from refusal
+    judged = registry.version(use_case.name, version)
+    stamps = _stamps(judged)
+    if (judged.tags["approval.status"], stamps["approved_by"]) != (status, registry.username):
+        raise ReleaseRefused(
+            f"{_name(judged)} was {judged.tags['approval.status']} by {stamps['approved_by']} meanwhile"
+        )
+    return judged
 
 
 def promote(wh: Warehouse, registry: Registry, use_case: UseCase, version: int, as_of: datetime) -> Release:
@@ -308,10 +351,9 @@ def promote(wh: Warehouse, registry: Registry, use_case: UseCase, version: int, 
         for row in rows:
             if row.kind in ledger.PROMOTIONS and row.version == version:
                 return row
-            if row.kind == "reject" and row.version == version:
+            if row.kind in ledger.REFUSALS and row.version == version:
                 raise ReleaseRefused(
-                    f"{use_case.name} version {version} was rejected by {row.approved_by}"
-                    f" ({row.approval_reason}): propose another"
+                    f"{use_case.name} version {version} cannot be promoted, it was {row.reasons[0]}"
                 )
         tried = experiments.of_challenger(connection, use_case.name, version)
         row = _checked(registry, use_case, version, ledger.standing(rows), as_of, tried)
@@ -371,17 +413,19 @@ def _checked(
 
 
 def _approval(version: Version) -> dict:
-    tags = version.tags
-    if tags.get("approval.status") != "approved":
-        raise ReleaseRefused(
-            f"{_name(version)} is {tags.get('approval.status', 'not proposed')}, not approved: its owner"
-            " approves it first"
-        )
-    by, at, reason = (tags.get(f"approval.{part}", "").strip() for part in ("by", "at", "reason"))
+    status = version.tags.get("approval.status", "not proposed")
+    if status != "approved":
+        raise ReleaseRefused(f"{_name(version)} is {status}, not approved: its owner approves it first")
+    return _stamps(version)
+
+
+def _stamps(version: Version) -> dict:
+    """Who judged a version, when and why, as the ledger has it. Raises ReleaseRefused when one is missing."""
+    by, at, reason = (version.tags.get(f"approval.{part}", "").strip() for part in ("by", "at", "reason"))
     if not (by and at and reason) or by == SERVICE_ACCOUNT:
         raise ReleaseRefused(
-            f"{_name(version)} is approved without the name of a person, a time or a reason"
-            f" (by {by or '?'}, at {at or '?'}, reason {reason or '?'}): its owner approves it again"
+            f"{_name(version)} is {version.tags['approval.status']} without the name of a person, a time or a"
+            f" reason (by {by or '?'}, at {at or '?'}, reason {reason or '?'}): its owner judges it again"
         )
     return {"approved_by": by, "approved_at": moments.parse(at), "approval_reason": reason}
 

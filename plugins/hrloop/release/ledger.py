@@ -18,7 +18,8 @@ from hrloop.warehouse import Warehouse
 from hrloop.warehouse.tables import releases
 
 PROMOTIONS = ("first", "promote")
-SPENDING = (*PROMOTIONS, "reject", "time_out")
+REFUSALS = ("reject", "time_out")
+SPENDING = (*PROMOTIONS, *REFUSALS)
 
 
 @dataclass(frozen=True)

@@ -311,6 +311,19 @@ def connect(settings: Settings, user: str = services.SERVICE_ACCOUNT) -> Registr
     return Registry(services.mlflow_url(settings), user, services.mlflow_password(settings, user))
 
 
+def log_in(settings: Settings, user: str, password: str) -> Registry:
+    """The registry of this installation, as a person with a password of their own.
+
+    Raises RegistryError when the MLflow server does not know the two, or does not answer.
+    """
+    if not services.mlflow_knows(settings, user, password):
+        raise RegistryError(
+            f"{services.mlflow_url(settings)} does not know {user!r} with this password, or does not answer:"
+            " log in as in MLflow's page, or start it with `make up`"
+        )
+    return Registry(services.mlflow_url(settings), user, password)
+
+
 def champion(registry: Registry, use_case: UseCase) -> tuple[int, Fitted]:
     """The version that the alias ``champion`` names, and its model, read and verified.
 
