@@ -49,7 +49,7 @@ def test_a_calibrator_is_nobody_s_approval(small_case, row, verdict):
 def test_on_the_version_and_in_the_table_once(warehouse, registry, owner, small_case, decided, fitted, as_of):
     finding = Finding("promote", "It is better.")
     version = release.propose(warehouse, registry, small_case, fitted(), finding, decided(), as_of)
-    release.approve(owner, small_case, version, "Convincing.", as_of)
+    release.approve(owner, small_case, version, "Convincing.")
     row = release.promote(warehouse, registry, small_case, version, as_of)
     expected = notes.words(small_case, row)
 
@@ -71,7 +71,7 @@ def test_the_reconcile_writes_the_note_that_a_crash_left_out(
 ):
     finding = Finding("promote", "It is better.")
     version = release.propose(warehouse, registry, small_case, fitted(), finding, decided(), as_of)
-    release.approve(owner, small_case, version, "Convincing.", as_of)
+    release.approve(owner, small_case, version, "Convincing.")
 
     def crash(*given):
         raise ConnectionError("the power went")

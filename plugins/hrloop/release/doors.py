@@ -125,8 +125,7 @@ def challenge(
 
     Nobody is asked yet: request_approval() does so when the experiment's verdict is to promote.
     """
-    trying = {"approval.status": "in_experiment"}
-    return _register(wh, registry, use_case, fitted, finding, frame, as_of, rhythm, trying)
+    return _register(wh, registry, use_case, fitted, finding, frame, as_of, rhythm, {})
 
 
 def request_approval(
@@ -140,17 +139,10 @@ def request_approval(
         tried = experiments.of_challenger(connection, use_case.name, version)
         if tried is None or tried.verdict != "promote":
             raise ReleaseRefused(f"{use_case.name} version {version} has come through no experiment")
-        if registry.version(use_case.name, version).tags.get("approval.status") == "in_experiment":
+        if "approval.status" not in registry.version(use_case.name, version).tags:
             registry.describe(use_case.name, version, finding.words)
-            registry.tag(
-                use_case.name,
-                version,
-                {
-                    "evidence.verdict": "promote",
-                    "approval.requested_at": moments.text(as_of),
-                    "approval.status": "requested",
-                },
-            )
+            asking = {"approval.requested_at": moments.text(as_of), "approval.status": "requested"}
+            registry.tag(use_case.name, version, asking)
 
 
 def _register(

@@ -16,9 +16,17 @@ from hrloop.release import experiments
 from hrloop.release.experiments import Experiment
 from hrloop.rhythms import Loop, candidates, matured, recorded, verdict_of
 from hrloop.usecase import UseCase
+from hrloop.warehouse import steps
 
 STEP = "quarterly_champion_challenger"
 LOOK = "experiment_look"
+
+
+def is_due(loop: Loop, use_case: str, as_of: datetime) -> bool:
+    """Whether no search was made yet in the calendar quarter of ``as_of``."""
+    with loop.warehouse.engine("engine").connect() as connection:
+        latest = steps.latest_done(connection, STEP, use_case, not_after=as_of)
+    return latest is None or (latest.year, (latest.month - 1) // 3) != (as_of.year, (as_of.month - 1) // 3)
 
 
 def start(loop: Loop, use_case: str, as_of: datetime) -> dict:
