@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import log_loss
+from scipy.special import xlog1py, xlogy
 
 from hrloop import as_of as time
 from hrloop.learning.calibration import Calibrator, Platt, fit_beta, fit_platt, fit_venn_abers
@@ -147,14 +147,18 @@ def _prequential(past: pd.DataFrame, offered: dict[str, Fit]) -> pd.Series:
         for name, fit in offered.items():
             given[name].append(fit(*known).probability(score))
     scored = past.iloc[blocks[0][0] :]
+    label, weight = scored["label"].to_numpy(), scored["weight"].to_numpy()
     losses = {
-        name: log_loss(
-            scored["label"], np.concatenate(probability), sample_weight=scored["weight"], labels=[0, 1]
-        )
-        for name, probability in given.items()
+        name: _log_loss(label, np.concatenate(probability), weight) for name, probability in given.items()
     }
     # candidates less than a millionth of a nat apart are equals, and the simpler one wins
     return pd.Series(losses, name="log_loss").round(6)
+
+
+def _log_loss(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> float:
+    """Mean over labels, in nats; infinite where what came was held to be impossible."""
+    likelihood = xlogy(label, probability) + xlog1py(1 - label, -probability)
+    return float(-np.average(likelihood, weights=weight))
 
 
 def _blocks(known_at: pd.Series) -> list[tuple[int, int]]:
@@ -199,6 +203,10 @@ def _in_order_of_knowing(scored: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
     problems = {
         "is in the frame of matured decisions twice; a row is one decision": rows["decision_id"].duplicated(),
         "has no label of 0 or 1; only observed outcomes can be learnt from": ~rows["label"].isin([0, 1]),
+        "has no score from 0 to 1; score it with the champion": ~rows["score"].between(0, 1),
+        "has no weight above 0; weigh it by its selection": ~rows["weight"].between(
+            0, np.inf, inclusive="neither"
+        ),
         f"has a label that was not known by {time.text(as_of)}; build the frame with this as_of": ~(
             rows["label_known_at"] <= as_of
         ),
