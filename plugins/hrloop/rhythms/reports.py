@@ -27,7 +27,7 @@ WEEK = timedelta(days=7)
 
 
 def experiment(loop: Loop, use_case: str) -> Path:
-    """Write the report of the newest experiment of a use case, and return where. Raises Refused without one."""
+    """Write the report of a use case's newest experiment, and return where. Raises Refused without one."""
     declaration = loop.use_case(use_case)
     found = experiments.latest(loop.warehouse, use_case)
     if found is None:
@@ -39,10 +39,10 @@ def experiment(loop: Loop, use_case: str) -> Path:
     parts = [
         f"<p class='verdict'><strong>{escape(verdict.capitalize())}.</strong>"
         f" {escape('; '.join(found.reasons))}</p>",
-        f"<p>Begun {moment.text(found.started_at)}. The challenger decides {found.share:.0%} of the groups; both"
-        f" versions score every case. Looks are on days {', '.join(map(str, found.looks))}, set before the"
+        f"<p>Begun {moment.text(found.started_at)}. The challenger decides {found.share:.0%} of the groups;"
+        f" both versions score every case. Looks are on days {', '.join(map(str, found.looks))}, set before the"
         " start. A plain comparison of the two arms could not choose a winner in four weeks"
-        " (docs/statistics.md); what chooses is the paired comparison on outcomes that became known meanwhile."
+        " (docs/statistics.md); what chooses is the paired comparison on outcomes known since."
         " The arms serve the guardrails.</p>",
         "<h2>Better or worse than the champion</h2>",
         _figure(looks),
@@ -89,7 +89,8 @@ def weekly(loop: Loop, as_of: datetime) -> Path:
         found = connection.execute(
             text(
                 "select as_of, use_case, step, state, summary from loop.steps"
-                " where as_of > :since and as_of <= :as_of and summary ? 'verdict' order by as_of, use_case, step"
+                " where as_of > :since and as_of <= :as_of and summary ? 'verdict'"
+                " order by as_of, use_case, step"
             ),
             {"since": since, "as_of": as_of},
         ).all()
