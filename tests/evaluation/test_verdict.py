@@ -307,6 +307,7 @@ def test_a_broken_guardrail_ends_it_on_any_day(use_case):
         {"sample_ratio": None},
         {"sample_ratio": NAN},
         {"harm": None},
+        {"harm": Sequential(1.0, 0, None)},
         {"overrules": None},
         {"overrules": Interval(NAN, NAN, NAN, 0)},
         {"overrules": Interval(0.02, -0.05, 0.11, 60)},
