@@ -1,9 +1,10 @@
 """The weighted mean of rows that come in groups, with an error in closed form that holds for few of them.
 
-Cases of one requisition or team are not independent, and labels stand for unequally many cases. The mean is
-a ratio of weighted sums, linearised; its error is that of the jackknife over groups (CR3), its degrees of
-freedom are those of Bell and McCaffrey (2002, Survey Methodology 28), and its interval is widened on the
-side on which a skewed sample hides its rare large values (Hall 1992, J. R. Statist. Soc. B 54). Pure.
+Cases of one requisition or team are not independent, and labels stand for unequally many cases. Its error
+is that of the jackknife over groups (CR3), its degrees of freedom are those of Bell and McCaffrey (2002,
+Survey Methodology 28), and its interval is widened on the side on which a skewed sample hides its rare
+large values (Hall 1992, J. R. Statist. Soc. B 54). For equal rows without groups or skewness it is
+Student's t. Pure.
 """
 
 import math
@@ -44,13 +45,15 @@ def mean(values: np.ndarray, weight: np.ndarray, codes: np.ndarray) -> Mean:
         return Mean(math.nan, math.nan, math.nan, math.nan)
     value = float(np.dot(values, weight) / total)
     share = np.bincount(codes, weights=weight) / total
-    if np.count_nonzero(share) < 2:
+    groups = np.count_nonzero(share)
+    if groups < 2:
         return Mean(value, math.nan, math.nan, math.nan)
-    scores = np.bincount(codes, weights=weight * (values - value)) / total / (1 - share)
-    squares = np.square(scores).sum()
-    skewness = float((scores**3).sum() / squares**1.5) if squares > 0 else 0.0
+    # by how much leaving out a group would move the mean
+    moves = np.bincount(codes, weights=weight * (values - value)) / total / (1 - share)
+    squares = np.square(moves).sum()
+    skewness = float((moves**3).sum() / squares**1.5) if squares > 0 else 0.0
     variances = np.bincount(codes, weights=np.square(weight))
-    return Mean(value, math.sqrt(squares), _freedom(share, variances), skewness)
+    return Mean(value, math.sqrt(squares * (groups - 1) / groups), _freedom(share, variances), skewness)
 
 
 def difference(one: Mean, other: Mean) -> Mean:

@@ -80,7 +80,7 @@ class Comparison:
             "evaluation_labels": self.evaluation_labels,
             "groups": self.groups,
             "effective_labels": self.effective_labels,
-            "base_rate": self.base_rate,
+            "base_rate": self.base_rate if np.isfinite(self.base_rate) else None,
             "alpha": self.alpha,
             "metrics": plain(self.metrics),
             "reference_metrics": plain(self.reference_metrics),

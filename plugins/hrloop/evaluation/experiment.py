@@ -6,7 +6,7 @@ something happens in two arms.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -221,7 +221,7 @@ def _ascending(values: Sequence[float]) -> bool:
     return len(values) > 0 and bool((np.diff(np.r_[0.0, values]) > 0).all())
 
 
-def _tail(boundaries: Sequence[float], information: Sequence[float], time: float):
+def _tail(boundaries: Sequence[float], information: Sequence[float], time: float) -> Callable[[float], float]:
     """P(no boundary crossed before, and z > the argument at this time), as a function of z.
 
     The recursive integration of Armitage, McPherson and Rowe (1969, J. R. Statist. Soc. A 132), on the

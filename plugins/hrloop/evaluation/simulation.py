@@ -7,7 +7,6 @@ seed gives the same figures on any number of processes.
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,7 +17,7 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 
 from hrloop.evaluation import metrics, verdict
-from hrloop.evaluation.comparison import RUNS_A_YEAR, compare, error_of_a_run
+from hrloop.evaluation.comparison import RUNS_A_YEAR, Comparison, compare, error_of_a_run
 from hrloop.evaluation.experiment import Look, Sequential, arrivals, harm, o_brien_fleming
 from hrloop.evaluation.fairness import exact_rate
 from hrloop.evaluation.metrics import Interval
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 BEFORE = 1200  # labels known when the simulated time begins: a first champion's thousand and some
 _CHUNK = 25  # runs a process is handed at once
 _RESAMPLES = 20  # intervals of single metrics are shown and decide nothing, so they may be rough here
+_TWO_SIDED = norm.isf(0.025)
 _PASSED = Interval(0.0, -0.05, 0.05, 300)  # share overruled, measurably within the margin
 
 
@@ -186,12 +186,11 @@ def outcomes(
 ) -> Iterable[tuple]:
     """What each run came to, in order; the same whatever the number of processes."""
     seeds = np.random.SeedSequence(seed).spawn(runs)
-    with ExitStack() as stack:
-        if workers == 1:
-            yield from map(partial(_run, run), seeds)
-        else:
-            pool = stack.enter_context(ProcessPoolExecutor(workers))
-            yield from pool.map(partial(_run, run), seeds, chunksize=_CHUNK)
+    if workers == 1:
+        yield from map(partial(_run, run), seeds)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(partial(_run, run), seeds, chunksize=_CHUNK)
 
 
 def scored(random: np.random.Generator, n: int, noise: float) -> Labelled:
@@ -292,9 +291,6 @@ def harm_shown(random: np.random.Generator, n: int, noise: float, alpha: float) 
     return (harm(stream.differences, alpha, bound=stream.bound).shown,)
 
 
-_TWO_SIDED = norm.isf(0.025)
-
-
 def _run(run: Callable[[np.random.Generator], tuple], seed: np.random.SeedSequence) -> tuple:
     return run(np.random.default_rng(seed))
 
@@ -348,7 +344,7 @@ def _open(drawn: Labelled, promotion: "Promotion", alpha: float) -> bool:
     return not (gain.is_above(minimum) or gain.is_below(minimum))
 
 
-def _comparison(drawn: Labelled, promotion: "Promotion", alpha: float):
+def _comparison(drawn: Labelled, promotion: "Promotion", alpha: float) -> Comparison:
     rough = promotion.model_copy(
         update={"resamples": promotion.resamples.model_copy(update={"value": _RESAMPLES})}
     )

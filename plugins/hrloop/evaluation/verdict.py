@@ -79,8 +79,9 @@ class ExperimentSignals:
     """What is known of a live experiment on a day of it. None is a signal that could not be measured.
 
     ``sample_ratio``: p-value of the numbers of groups by arm; ``harm``: on the labels matured since it
-    began; ``overrules``: share overruled in the challenger's arm minus that in the champion's;
-    ``comparison``: at the level of this look, None on a day that is no registered look.
+    began; ``overrules``: share overruled in the challenger's arm minus that in the champion's, each end at
+    the declared ``harm_significance``; ``comparison``: at the level of this look, None on a day that is no
+    registered look.
     """
 
     day: int
@@ -284,7 +285,7 @@ def _experiment(
         return "insufficient_evidence", ["the last day has come, and no comparison could be made"]
     kind, reasons = _successor(signals.comparison, promotion)
     unknown = [] if _known(ratio) else ["whether the arms were drawn as declared could not be measured"]
-    if harm is None:
+    if harm is None or harm.n == 0:
         unknown.append("harm could not be measured")
     if overrules is None or not overrules.is_below(margin):
         unknown.append(f"that people overrule it at most {margin:.0%} more often is not shown")
