@@ -226,7 +226,7 @@ def test_a_rejection_typed_in_mlflow_stands_when_the_door_is_used_next(
 
 
 def test_who_may_not_approve_is_told_so(propose, viewer, small_case):
-    with pytest.raises(ReleaseRefused, match="cannot be approved by 'viewer': .*Permission denied"):
+    with pytest.raises(ReleaseRefused, match=r"cannot be approved by 'viewer': .*Permission denied"):
         release.approve(viewer, small_case, propose(), WHY)
 
 
