@@ -8,7 +8,7 @@ import pytest
 from hrloop import release
 from hrloop.release import Finding, NoChampion, Release, ReleaseRefused, Standing, UnreadableModel
 from mlflow.exceptions import MlflowException
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 WHY = "Measured well, and explained well."
@@ -169,6 +169,67 @@ def test_a_rejection_is_on_file_and_final(propose, warehouse, registry, small_ca
         release.promote(warehouse, registry, small_case, version, as_of)
 
 
+def test_what_was_judged_in_mlflow_reaches_the_ledger(propose, warehouse, registry, small_case, owner, as_of):
+    rejected, waiting, approved = (
+        propose(1, rhythm="weekly"),
+        propose(2, rhythm="monthly"),
+        propose(3, approve_as=owner, rhythm="training"),
+    )
+    by_hand = {"approval.reason": "Hurts part-time staff.", "approval.status": "rejected"}
+    owner.tag(small_case.name, rejected, by_hand)
+    later = as_of + timedelta(days=small_case.promotion.approval_days.value)
+    just_before = later - timedelta(seconds=1)
+    (row,) = release.record_judgements(warehouse, registry, small_case, just_before)
+    stamps = registry.version(small_case.name, rejected).tags
+    assert (row.kind, row.version, row.verdict, row.as_of) == ("reject", rejected, "keep", just_before)
+    assert (row.approved_by, row.approval_reason) == ("owner", "Hurts part-time staff.")
+    assert row.approved_at == datetime.fromisoformat(stamps["approval.at"])
+    assert release.record_judgements(warehouse, registry, small_case, just_before) == []
+    # said once more through the door it is the rejection that is on file
+    assert release.reject(warehouse, owner, small_case, rejected, "Again.", as_of) == row
+
+    (row,) = release.record_judgements(warehouse, registry, small_case, later)
+    assert (row.kind, row.version, row.approved_by, row.approved_at) == ("time_out", waiting, None, None)
+    assert row.reasons == ["timed out: nobody answered within 28 days"]
+    assert release.record_judgements(warehouse, registry, small_case, later) == []
+    with pytest.raises(ReleaseRefused, match="is timed_out: it cannot be approved now"):
+        release.approve(owner, small_case, waiting, "Better late than never.")
+    with pytest.raises(ReleaseRefused, match="it was timed out: nobody answered within 28 days"):
+        release.promote(warehouse, registry, small_case, waiting, later)
+
+    # An approval waits for its promotion; what was promoted is not looked at again.
+    assert release.promote(warehouse, registry, small_case, approved, later).kind == "first"
+    assert release.record_judgements(warehouse, registry, small_case, later + timedelta(days=99)) == []
+    assert release.reconcile(warehouse, registry, small_case) == []
+    assert registry.aliases(small_case.name) == {"champion": approved}
+    with pytest.raises(ReleaseRefused, match="alone, not by 'owner'"):
+        release.record_judgements(warehouse, owner, small_case, later)
+
+
+def test_a_time_out_that_was_killed_half_way_is_finished(propose, warehouse, registry, small_case, as_of):
+    version = propose()
+    registry.tag(small_case.name, version, {"approval.status": "timed_out"})
+    (row,) = release.record_judgements(warehouse, registry, small_case, as_of)
+    assert (row.kind, row.version) == ("time_out", version)
+    assert release.reconcile(warehouse, registry, small_case)  # it is no challenger any more
+    assert registry.aliases(small_case.name) == {}
+
+
+def test_a_rejection_typed_in_mlflow_stands_when_the_door_is_used_next(
+    propose, warehouse, registry, small_case, owner, as_of
+):
+    version = propose()
+    by_hand = {"approval.reason": "Hurts part-time staff.", "approval.status": "rejected"}
+    owner.tag(small_case.name, version, by_hand)
+    row = release.reject(warehouse, owner, small_case, version, "Something else.", as_of)
+    assert (row.kind, row.approval_reason) == ("reject", "Hurts part-time staff.")
+
+
+def test_who_may_not_approve_is_told_so(propose, viewer, small_case):
+    with pytest.raises(ReleaseRefused, match=r"cannot be approved by 'viewer': .*Permission denied"):
+        release.approve(viewer, small_case, propose(), WHY)
+
+
 def test_an_approval_can_be_taken_back_until_the_promotion(
     propose, warehouse, registry, small_case, owner, as_of
 ):
@@ -232,6 +293,18 @@ def test_the_next_champion_keeps_the_previous_one_and_no_hand_moves_them(
     served = release.serving(warehouse, registry, small_case)
     assert (served.version, served.repaired) == (2, ("champion was 1, the ledger says 2",))
     assert list(served.fitted.score(cases())) == list(fitted(2).score(cases()))
+
+
+def test_an_alias_moved_in_mlflow_s_database_is_put_back(two, warehouse, registry, small_case, server):
+    engine = create_engine(server.url("mlflow"))
+    with engine.begin() as connection:
+        statement = (
+            "update registered_model_aliases set version = 1 where alias = 'champion' and name = :name"
+        )
+        assert connection.execute(text(statement), {"name": small_case.name}).rowcount == 1
+    engine.dispose()
+    assert release.reconcile(warehouse, registry, small_case) == ["champion was 1, the ledger says 2"]
+    assert registry.aliases(small_case.name) == {"champion": 2, "previous": 1}
 
 
 def test_an_alias_given_without_any_release_is_taken_away(propose, warehouse, registry, small_case):

@@ -316,8 +316,9 @@ def _judge(registry: Registry, use_case: UseCase, version: int, status: str, rea
     except MlflowException as refusal:
         if refusal.error_code not in ("PERMISSION_DENIED", "INVALID_PARAMETER_VALUE"):
             raise
+        why = refusal.message.removeprefix(f"{refusal.error_code}: ")
         raise ReleaseRefused(
-            f"{_name(found)} cannot be {status} by {registry.username!r}: {refusal.message}"
+            f"{_name(found)} cannot be {status} by {registry.username!r}: {why}"
         ) from refusal
     judged = registry.version(use_case.name, version)
     stamps = _stamps(judged)
