@@ -115,9 +115,13 @@ def feature_weights(
 
 
 def reweighted(use_case: "UseCase", architecture: Architecture, weights: Weights) -> Architecture:
-    """The architecture under these weights. Trees then draw the declared share of columns at each split."""
+    """The architecture under these weights, in place of those it had.
+
+    Trees then draw the declared share of columns at each split; where all weigh the same there is nothing to
+    draw by, and the parameters stay.
+    """
     parameters = dict(architecture.parameters)
-    if architecture.kind == "xgboost":
+    if architecture.kind == "xgboost" and len(set(weights.weight.values())) > 1:
         parameters["colsample_bynode"] = use_case.reweighting.drawn.value
     return replace(architecture, parameters=parameters, feature_weights=weights.weight)
 
@@ -223,13 +227,12 @@ def _context(values: pd.Series, given: np.ndarray, shown: set[str], level: float
     Two such categories hide each other, each being the other's elsewhere; so what is left after the first
     ones is looked at again.
     """
-    inside = values.isin(shown).to_numpy(dtype=bool)
     while True:
+        inside = values.isin(shown).to_numpy(dtype=bool)
         p = _more_often(values[~inside], given[~inside])
-        more = values.isin(p.index[p <= level]).to_numpy(dtype=bool)
-        if not more.any():
+        if not (p <= level).any():
             return inside
-        inside |= more
+        shown = shown | set(p[p <= level].index)
 
 
 def _in_context(code: str, given: np.ndarray, feature: str, values: pd.Series, inside: np.ndarray) -> Said:
