@@ -40,7 +40,7 @@ def experiment(loop: Loop, use_case: str) -> Path:
         f"<p class='verdict'><strong>{escape(verdict.capitalize())}.</strong>"
         f" {escape('; '.join(found.reasons))}</p>",
         f"<p>Begun {moment.text(found.started_at)}. The challenger decides {found.share:.0%} of the groups;"
-        f" both versions score every case. Looks are on days {', '.join(map(str, found.looks))}, set before the"
+        f" both score every case. Looks are on days {', '.join(map(str, found.looks))}, set before the"
         " start. A plain comparison of the two arms could not choose a winner in four weeks"
         " (docs/statistics.md); what chooses is the paired comparison on outcomes known since."
         " The arms serve the guardrails.</p>",
