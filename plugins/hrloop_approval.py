@@ -1,7 +1,8 @@
 """A task that waits for the model owner's judgement in MLflow without taking up a worker.
 
-The wait is the triggerer's: it asks the registry every minute. It ends when nothing waits for a judgement any
-more, or when the declared days are over; the daily reconcile then records the time-out.
+The wait is the triggerer's: it asks the registry every so often (``approval_poll_seconds``). It ends when
+nothing waits for a judgement any more, or when the declared days are over; the daily reconcile then records
+the time-out.
 """
 
 import asyncio
@@ -11,8 +12,6 @@ from typing import Any
 
 from airflow.sdk import BaseOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-
-POLL = 60.0  # seconds; an owner who approves sees the version in charge within a minute or two
 
 
 def waiting(use_case: str) -> list[int]:
@@ -25,7 +24,7 @@ def waiting(use_case: str) -> list[int]:
 class ApprovalTrigger(BaseTrigger):
     """Fires when no version of the use case waits for its owner any more. ``poll``: seconds."""
 
-    def __init__(self, use_case: str, poll: float = POLL):
+    def __init__(self, use_case: str, poll: float):
         super().__init__()
         self.use_case, self.poll = use_case, poll
 
@@ -48,18 +47,19 @@ class WaitForApproval(BaseOperator):
 
     template_fields = ("use_case",)
 
-    def __init__(self, *, use_case: str, poll: float = POLL, **task: Any):
+    def __init__(self, *, use_case: str, **task: Any):
         super().__init__(**task)
-        self.use_case, self.poll = use_case, poll
+        self.use_case = use_case
 
     def execute(self, context: Any) -> None:
         """Hand the wait to the triggerer. Raises TaskDeferred, which is how Airflow does it."""
         from hrloop.rhythms import Loop
 
         if context["params"]["wait"] and waiting(self.use_case):
-            days = Loop.open().use_case(self.use_case).promotion.approval_days.value
+            loop = Loop.open()
+            days = loop.use_case(self.use_case).promotion.approval_days.value
             self.defer(
-                trigger=ApprovalTrigger(self.use_case, self.poll),
+                trigger=ApprovalTrigger(self.use_case, loop.settings.approval_poll_seconds),
                 method_name="judged",
                 timeout=timedelta(days=days),
             )

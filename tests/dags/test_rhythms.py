@@ -7,6 +7,7 @@ theirs. Each test begins with an empty ledger and registry.
 import os
 import re
 import shutil
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -170,6 +171,19 @@ def test_a_better_candidate_is_promoted_after_approval(
     assert runner.run("release_watch", loop.settings, as_of=moment.text(AS_OF))["state"] == "success"
     assert registry.aliases(NAME) == {"champion": better.number, "previous": bad}
     assert releases(loop) == ["first", "promote"]
+
+
+def test_a_run_waits_for_the_owner_and_then_releases(runner, loop, use_case, registry, owner):
+    runner.begin("weekly_retraining", loop.settings, as_of=moment.text(AS_OF), wait=True)
+    deadline = time.monotonic() + 120
+    while not registry.requested(NAME):
+        assert time.monotonic() < deadline, "nothing was proposed"
+        time.sleep(0.5)
+    assert releases(loop) == []
+    release.approve(owner, use_case, registry.requested(NAME)[0], "It does better than the base rate.")
+    run = runner.end()
+    assert (run["state"], run["tasks"]["model.release[0]"]) == ("success", "success")
+    assert releases(loop) == ["first"]
 
 
 def test_a_worse_candidate_is_never_proposed(runner, loop, project, registry, put_in_charge, tmp_path):
