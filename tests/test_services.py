@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -236,3 +238,28 @@ def test_mlflow_knows_its_users_and_nobody_else(server, mlflow_settings):
     assert services.start_mlflow(mlflow_settings, server, report=quiet) == services.mlflow_url(
         mlflow_settings
     )
+
+
+def test_a_server_that_lets_anybody_type_an_approval_is_not_used(settings, server):
+    """One without our registry store: it looks for the version, where ours refuses the tag."""
+
+    class Plain(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(404 if self.path.endswith("model-versions/set-tag") else 200)
+            self.end_headers()
+
+        do_POST = do_PATCH = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer((services.LOCALHOST, 0), Plain) as plain:
+        threading.Thread(target=plain.serve_forever, daemon=True).start()
+        url = f"http://{services.LOCALHOST}:{plain.server_port}"
+        elsewhere = settings.model_copy(update={"mlflow_url": url})
+        with pytest.raises(
+            ServiceError, match=r"lets anybody type who approved .*MLFLOW_REGISTRY_STORE_URI=hr-"
+        ):
+            services.start_mlflow(elsewhere, server, report=quiet)
+        plain.shutdown()
