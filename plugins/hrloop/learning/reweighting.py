@@ -168,8 +168,8 @@ def heard(use_case: "UseCase", overrides: pd.DataFrame) -> list[Said]:
     often in a category than elsewhere (Fisher's exact test); of the features that show it, the one with the
     smallest p-value is taken for the context, and to its categories that show it are added those that do so
     beside what is left. One-sided, and corrected over all codes and categories together after Holm (1979);
-    the added ones after Bonferroni. A case counts once for a code; a code given
-    fewer than ``minimum_overrides`` times is not heard.
+    the added ones after Bonferroni. A case counts once for a code; a code given fewer than
+    ``minimum_overrides`` times is not heard. Raises MissingColumn.
     """
     require(
         overrides,
