@@ -9,7 +9,7 @@ database's, and a judgement is one transaction with the version's row locked. Wh
 - A judgement holds for the reason it was given with: a new reason for an approved version makes it
   ``requested`` again. A rejection is final, and so is an approval once the version is in charge.
 - Everything else that a release rests on is the service account's: versions and models, their descriptions,
-  the aliases, and the tags that a version is made with. Those tags never change, for anybody.
+  the aliases, change notes, and the tags that a version is made with. Those tags never change, for anybody.
 """
 
 import os
@@ -34,6 +34,7 @@ ALIASES = (*IN_CHARGE, "challenger")
 # MLflow's own tags are among them: one of them hides a version from every search.
 RESERVED = ("approval.", "artefact.", "evidence.", "hrloop.", "mlflow.")
 RESERVED_NAMES = ("as_of", "rhythm")
+NOTES = "change_note."
 
 Tags = Mapping[str, str]
 
@@ -199,11 +200,15 @@ class ApprovalStore(SqlAlchemyStore):
             self._change(name, version, lambda tags, in_charge: reasoned(tags, tag.value, in_charge))
         else:
             self._check_tag(tag.key)
+            if tag.key.strip().casefold().startswith(NOTES):
+                self._only_the_service("write change notes")
             super().set_model_version_tag(name, version, tag)
 
     def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
         """Delete a tag of a version, unless a release rests on it."""
         self._check_tag(key)
+        if key.strip().casefold().startswith(NOTES):
+            self._only_the_service("delete change notes")
         super().delete_model_version_tag(name, version, key)
 
     @staticmethod

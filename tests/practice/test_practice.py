@@ -486,3 +486,20 @@ def test_there_is_no_answer_without_a_history(tmp_path):
         answer(tmp_path, "2023-10")
     with pytest.raises(FileNotFoundError, match="write a history first"):
         truth(tmp_path)
+
+
+def test_recruiters_review_alike_whenever_asked_and_say_communication_where_there_are_customers():
+    families = np.array(["sales", "engineering", "customer support", "finance"])
+    waiting = pd.DataFrame(
+        {"decision_id": [f"{i:032x}" for i in range(4000)], "job_family": np.tile(families, 1000)}
+    )
+    said = practice.review(waiting)
+    again = practice.review(waiting.sample(frac=1, random_state=3)).sort_values("decision_id")
+    pd.testing.assert_frame_equal(said, again.reset_index(drop=True))
+    overruled = said["verdict"] == "overrule"
+    assert overruled.mean() == pytest.approx(0.25, abs=0.03)
+    assert (said.loc[~overruled, ["reason_code", "words"]] == "").all(axis=None)
+    customers = waiting["job_family"].isin(["sales", "customer support"])
+    told = said["reason_code"] == "communication"
+    assert told[overruled & customers].mean() == pytest.approx(0.60, abs=0.07)
+    assert told[overruled & ~customers].mean() == pytest.approx(0.06, abs=0.04)

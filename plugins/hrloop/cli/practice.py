@@ -71,7 +71,7 @@ def reviewed(warehouse: Warehouse, use_case: UseCase, as_of: datetime, limit: in
             row.verdict,
             as_of + timedelta(days=1),
             reason_code=row.reason_code,
-            words=row.words or "",
+            words=row.words,
         )
     return len(waiting)
 

@@ -35,7 +35,7 @@ WORDS = {
 def review(waiting: pd.DataFrame) -> pd.DataFrame:
     """What recruiters say to decisions that wait for them: (decision_id, job_family) of each, in any order.
 
-    Returns decision_id, reviewer, verdict (agree or overrule), reason_code and words (None where they
+    Returns decision_id, reviewer, verdict (agree or overrule), reason_code and words (empty where they
     agree). The same decision always gets the same review.
     """
     draws = np.array([_draws(one) for one in waiting["decision_id"]]).reshape(-1, 3)
@@ -48,8 +48,8 @@ def review(waiting: pd.DataFrame) -> pd.DataFrame:
             "decision_id": waiting["decision_id"].to_numpy(),
             "reviewer": [f"U{1 + int(draw * 20):03d}" for draw in draws[:, 2]],
             "verdict": np.where(overruled, "overrule", "agree"),
-            "reason_code": np.where(overruled, code, None),
-            "words": [WORDS[one] if over else None for one, over in zip(code, overruled, strict=True)],
+            "reason_code": np.where(overruled, code, ""),
+            "words": [WORDS[one] if over else "" for one, over in zip(code, overruled, strict=True)],
         }
     )
 
