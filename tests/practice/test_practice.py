@@ -16,6 +16,7 @@ from hrloop.practice import (
     SKILLS,
     answer,
     history,
+    review,
     truth,
 )
 from hrloop.practice.company import BAD_BATCH_MONTH, LAYOFF_MONTHS, add_months
@@ -493,8 +494,8 @@ def test_recruiters_review_alike_whenever_asked_and_say_communication_where_ther
     waiting = pd.DataFrame(
         {"decision_id": [f"{i:032x}" for i in range(4000)], "job_family": np.tile(families, 1000)}
     )
-    said = practice.review(waiting)
-    again = practice.review(waiting.sample(frac=1, random_state=3)).sort_values("decision_id")
+    said = review(waiting)
+    again = review(waiting.sample(frac=1, random_state=3)).sort_values("decision_id")
     pd.testing.assert_frame_equal(said, again.reset_index(drop=True))
     overruled = said["verdict"] == "overrule"
     assert overruled.mean() == pytest.approx(0.25, abs=0.03)
