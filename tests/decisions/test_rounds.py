@@ -303,10 +303,10 @@ def test_scored_by_the_champion_and_not_by_the_latest(
 
 
 def test_a_champion_that_cannot_be_read_decides_nothing(
-    world, champion, decide, cases, registry, warehouse, small_case, as_of
+    world, champion, decide, cases, tampered, warehouse, small_case, as_of
 ):
     world(cases(20), since=as_of - timedelta(days=3))
-    registry.tag(small_case.name, champion, {"artefact.sha256": "0" * 64})
+    tampered(small_case.name, champion, {"artefact.sha256": "0" * 64})
     with pytest.raises(UnreadableModel):
         decide(as_of)
     assert warehouse.read("engine", "select 1 from loop.decisions").num_rows == 0
@@ -368,12 +368,12 @@ def test_a_trial_gives_whole_groups_to_the_challenger_and_scores_all_cases_twice
 
 
 def test_a_challenger_that_cannot_be_read_leaves_all_groups_to_the_champion(
-    world, champion, decide, cases, warehouse, registry, small_case, decided, fitted, as_of
+    world, champion, decide, cases, warehouse, registry, small_case, decided, fitted, as_of, tampered
 ):
     finding = Finding("promote", "To be tried.", compared_with=1)
     challenger = release.propose(warehouse, registry, small_case, fitted(2), finding, decided(), as_of)
     experiments.begin(warehouse, small_case, challenger, as_of)
-    registry.tag(small_case.name, challenger, {"artefact.sha256": "0" * 64})
+    tampered(small_case.name, challenger, {"artefact.sha256": "0" * 64})
     world(cases(60), since=as_of - timedelta(days=3))
     report = decide(as_of)
     assert (report.decided, report.tried, report.model_version) == (60, 0, champion)
