@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import xgboost
 from hrloop import usecase
-from hrloop.learning import Fitted, training
+from hrloop.learning import Fitted, architecture, trees
 from hrloop.learning.calibration import Platt
 from hrloop.learning.encoding import fit_encoder
 from hrloop.settings import PROJECT
@@ -36,15 +36,16 @@ def run(n: int) -> list[Row]:
     head, target, weight = frame.head(learnt), label[:learnt], np.ones(learnt)
     encoder = fit_encoder(use_case.features, head, use_case.edge.range_tail.value)
     matrix = encoder.matrix(head)
-    parameters = training.xgboost_parameters(use_case.learner, encoder)
+    learner = use_case.learner
+    parameters = trees.parameters(architecture.declared(learner), learner.seed, encoder)
 
     def train_ours() -> xgboost.Booster:
         own = fit_encoder(use_case.features, head, use_case.edge.range_tail.value)
-        rows = training.dmatrix(own, own.matrix(head), target, weight)
+        rows = trees.dmatrix(own, own.matrix(head), target, weight)
         return xgboost.train(parameters, rows, num_boost_round=ROUNDS)
 
     def train_plain() -> xgboost.Booster:
-        rows = training.dmatrix(encoder, matrix, target, weight)
+        rows = trees.dmatrix(encoder, matrix, target, weight)
         return xgboost.train(parameters, rows, num_boost_round=ROUNDS)
 
     fitted = Fitted(
@@ -60,7 +61,7 @@ def run(n: int) -> list[Row]:
     scored = [
         (
             lambda rows=frame.iloc[block]: fitted.probability(rows),
-            lambda rows=encoded[block]: fitted.booster.inplace_predict(rows),
+            lambda rows=encoded[block]: fitted.learnt.booster.inplace_predict(rows),
         )
         for block in blocks
         for _ in range(-(-TURNS // len(blocks)))

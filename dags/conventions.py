@@ -16,7 +16,7 @@ from airflow.sdk import (
     RetryRule,
     task,
 )
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 OWNER = "people-analytics"
 START = datetime(2023, 1, 1, tzinfo=UTC)  # backfills may go back so far
@@ -25,8 +25,11 @@ TAGS = {
     "use-case": "one independent branch for each use case",
     "daily": "a timed run or sweep each day",
     "weekly": "a timed run each week",
+    "monthly": "a timed run each month",
+    "quarterly": "begins once a quarter",
     "learning": "trains models",
     "deciding": "writes decisions about people",
+    "releasing": "may change what decides",
     "reporting": "writes figures only",
 }
 
@@ -95,6 +98,17 @@ def use_case_param() -> Param:
     )
 
 
+def wait_param() -> Param:
+    """Whether a run waits for the owner's judgement."""
+    return Param(
+        True,
+        type="boolean",
+        title="wait",
+        description="Wait until the model owner has approved or rejected. Off: go on with what is approved.",
+    )
+
+
+NEWEST = as_of_param("the newest as_of that the warehouse stands at; skipped where it is done already.")
 SWEEP = as_of_param("every as_of that the step before has done and this one has not, oldest first.")
 
 
@@ -129,6 +143,24 @@ def scheduled_as_of(context) -> datetime:
     return given
 
 
+def newest_as_of(context, step: str, use_case: str):
+    """The loop, and the as_of that the run was asked for, else the newest one of the warehouse.
+
+    Skips the task when the step is done for that one already, or nothing was built yet.
+    """
+    from hrloop.rhythms import Loop, newest
+
+    loop = Loop.open()
+    as_of = given_as_of(context) or newest(
+        loop, step, use_case, not_after=context["dag_run"].data_interval_end
+    )
+    if as_of is None:
+        raise AirflowSkipException(
+            f"{use_case}: {step} is done for the newest as_of of the warehouse already."
+        )
+    return loop, as_of
+
+
 @task
 def use_cases(**context) -> list[str]:
     """The use cases to run for: the one asked for, else all that are declared in models/."""
@@ -141,3 +173,14 @@ def use_cases(**context) -> list[str]:
             f"There is no use case {asked!r} in models/; there are {', '.join(declared)}."
         )
     return [asked] if asked else list(declared)
+
+
+@task(trigger_rule="none_failed")
+def release(use_case: str) -> dict:
+    """Make the version that its owner approved champion, if one is."""
+    from hrloop.rhythms import Loop, retraining
+
+    outcome = retraining.release_if_approved(Loop.open(), use_case)
+    if outcome is None:
+        raise AirflowSkipException(f"{use_case}: no version is both proposed and approved.")
+    return outcome

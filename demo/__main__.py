@@ -1,4 +1,4 @@
-"""``make demo``: a company's past, a first champion, a bad batch, its redelivery, and outcomes coming back.
+"""``make demo``: a company's past, a first champion, a bad batch, outcomes coming back, and the four rhythms.
 
 Everything is real: Postgres, the DAGs, dbt, Great Expectations, MLflow. Only the company is made up, and
 its model owner, whose approval the demo gives in their name and says so. A second run changes nothing.
@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from hrloop import as_of as moments
 from hrloop import practice, release, services, settings
 from hrloop.cli.operate import prepare, show
-from hrloop.cli.practice import decided
-from hrloop.rhythms import Loop
+from hrloop.cli.practice import decided, reviewed
+from hrloop.rhythms import Loop, verdict_of
 from hrloop.rhythms.status import status
 from hrloop.warehouse import EmbeddedServer, steps
 from rich.console import Console
+from rich.table import Table
 
 from demo.dags import Dags
 
@@ -25,7 +26,11 @@ FIRST = datetime(2026, 8, 1, 6, tzinfo=UTC)
 BAD = datetime(2026, 9, 1, 6, tzinfo=UTC)
 CORRECTED = datetime(2026, 9, 2, 6, tzinfo=UTC)
 OUTCOMES = datetime(2026, 10, 1, 6, tzinfo=UTC)
+VERDICT = datetime(
+    2026, 11, 1, 6, tzinfo=UTC
+)  # the experiment that begins with OUTCOMES has had its four weeks
 
+REVIEWED = 400  # decisions that recruiters get round to in a month
 INTAKE = ("ingest", "quality_gate", "warehouse")
 console = Console(width=120, highlight=False)
 
@@ -37,6 +42,7 @@ class Demo:
         self.loop = loop
         self.began = time.monotonic()
         self.dags: Dags | None = None
+        self.verdicts: list[tuple[str, ...]] = []
 
     def say(self, words: str) -> None:
         console.print(f"[dim]{time.monotonic() - self.began:5.0f} s[/dim]  {words}")
@@ -62,25 +68,37 @@ class Demo:
         self.say(f"The practice company: {PAST_MONTHS} months of exports")
         practice.history(self.loop.settings, months=PAST_MONTHS)
         self.run(FIRST, *INTAKE)
-        self.run(FIRST, "training")
+        self.run(FIRST, "weekly_retraining")
         self.approve()
-        self.run(FIRST, "training", "decisions", "milestones")
+        self.run(FIRST, "weekly_retraining", "decisions", "milestones")
 
     def approve(self) -> None:
-        """Approve the proposed version in the name of the practice company's model owner."""
+        """Approve what was proposed in the name of the practice company's model owner."""
         loop = self.loop
         registry = release.connect(loop.settings, user=services.OWNER)
         use_case = loop.use_case(USE_CASE)
         for version in registry.requested(USE_CASE):
-            release.approve(
-                registry, use_case, version, "Better than the base rate on held-out outcomes (demo)."
-            )
+            release.approve(registry, use_case, version, "Its evidence is convincing (demo).")
             self.say(f"The model owner approves {USE_CASE} version {version}")
 
     def next_month(self, month: str) -> None:
         """The company lives on, following the loop's decisions, and exports what happened."""
         self.say(f"The practice company answers the decisions on the applications of {month}")
         practice.answer(self.loop.settings, month, decided(self.loop.warehouse))
+
+    def review(self, as_of: datetime) -> None:
+        """Recruiters say what they think of the decisions that the round sent to them."""
+        number = reviewed(self.loop.warehouse, self.loop.use_case(USE_CASE), as_of, REVIEWED)
+        self.say(f"Recruiters review {number} decisions")
+
+    def rhythm(self, as_of: datetime, dag_id: str, step: str | None = None) -> None:
+        """Run a rhythm, and tell its verdict with the reasons."""
+        self.run(as_of, dag_id)
+        found = verdict_of(self.loop, step or dag_id, as_of, USE_CASE)
+        kind = found.get("verdict") or found.get("note") or "agreed"
+        reasons = found.get("reasons") or found.get("moved") or []
+        self.verdicts.append((f"{as_of:%Y-%m-%d}", step or dag_id, kind, "; ".join(reasons)))
+        self.say(f"  → [bold]{kind.replace('_', ' ')}[/bold]: {'; '.join(reasons) or '–'}")
 
     def bad_batch(self) -> None:
         """A batch that is not complete stops everything behind it; its redelivery goes on."""
@@ -96,7 +114,29 @@ class Demo:
         self.say("The gate failed, as it should, and nothing behind it ran")
         self.run(CORRECTED, *INTAKE, "decisions", "milestones")
 
+    def outcomes(self) -> None:
+        """Outcomes come back, and each rhythm looks at them."""
+        self.run(OUTCOMES, *INTAKE)
+        self.rhythm(OUTCOMES, "reconcile_registry")
+        self.rhythm(OUTCOMES, "daily_calibration")
+        self.rhythm(OUTCOMES, "weekly_retraining")
+        self.rhythm(OUTCOMES, "monthly_reweighting")
+        self.approve()
+        self.rhythm(OUTCOMES, "release_watch")
+        self.rhythm(OUTCOMES, "quarterly_champion_challenger")
+        self.run(OUTCOMES, "decisions", "milestones")
+        self.review(OUTCOMES)
+        self.next_month("2026-09")
+        self.run(VERDICT, *INTAKE)
+        self.rhythm(VERDICT, "quarterly_champion_challenger", step="experiment_look")
+        self.rhythm(VERDICT, "release_watch")
+        self.run(VERDICT, "decisions", "milestones")
+
     def summary(self) -> None:
+        table = Table("as of", "rhythm", "verdict", "why", title="The rhythms")
+        for row in self.verdicts:
+            table.add_row(*row)
+        console.print(table)
         show(status(self.loop.warehouse), console)
         self.say(f"Done. The logs are in {self.dags.log}; `make up` opens the pages.")
 
@@ -109,10 +149,12 @@ def main() -> None:
     try:
         demo.set_up()
         demo.past()
+        demo.review(FIRST)
         demo.next_month("2026-07")
         demo.bad_batch()
+        demo.review(CORRECTED)
         demo.next_month("2026-08")
-        demo.run(OUTCOMES, *INTAKE, "decisions", "milestones")
+        demo.outcomes()
         demo.summary()
     except (ValueError, RuntimeError) as error:
         sys.exit(f"demo: {error}")

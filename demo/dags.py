@@ -31,9 +31,11 @@ class Dags:
         self._dags = bag.dags
 
     def run(self, dag_id: str, as_of: datetime) -> bool:
-        """Run one DAG for one as_of to its end. True when it succeeded."""
+        """Run one DAG for one as_of to its end, waiting for nobody. True when it succeeded."""
+        dag = self._dags[dag_id]
+        conf = {"as_of": moments.text(as_of)} | ({"wait": False} if "wait" in dag.params else {})
         with _output_to(self.log):
-            run = self._dags[dag_id].test(logical_date=None, run_conf={"as_of": moments.text(as_of)})
+            run = dag.test(logical_date=None, run_conf=conf)
         return str(run.state) == "success"
 
     def close(self) -> None:

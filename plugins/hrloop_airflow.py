@@ -14,7 +14,20 @@ from fastapi.responses import HTMLResponse
 
 app = FastAPI(dependencies=[Depends(get_user)], docs_url=None, redoc_url=None, openapi_url=None)
 
-STEPS = ("ingest", "gate", "warehouse", "training", "decisions", "milestones")
+STEPS = (
+    "ingest",
+    "gate",
+    "warehouse",
+    "decisions",
+    "milestones",
+    "daily_calibration",
+    "weekly_retraining",
+    "monthly_reweighting",
+    "quarterly_champion_challenger",
+    "experiment_look",
+    "release_watch",
+    "reconcile_registry",
+)
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem;
        color: #1b1f24; background: #fff }

@@ -71,6 +71,21 @@ def test_an_unknown_parameter_is_named():
         ("decision.feature_table", "feat_application", ["decision.feature_table", "does not match"]),
         ("selection.propensity_floor.value", 0, ["selection", "must be above 0"]),
         ("promotion.minimum_labels.value", 0, ["promotion.minimum_labels.value", "greater than or equal"]),
+        ("reweighting.strongest.value", 0.5, ["reweighting", "strongest must be at least 1"]),
+        ("reweighting.drawn.value", 1, ["reweighting", "drawn must be above 0 and below 1"]),
+        ("reviews.about.communication.counts", "lots", ["reviews.about.communication.counts", "'more'"]),
+        ("reviews.about.communication.features", [], ["reviews.about.communication.features"]),
+        ("reviews.about.other", ["skills"], ["reviews.about.other"]),
+        (
+            "reviews.about.communication.features",
+            ["charm"],
+            ["reviews.about.communication.features", "charm: no such feature"],
+        ),
+        (
+            "reviews.about",
+            {"charm": {"features": ["skills_count"], "counts": "more"}},
+            ["reviews", "charm: no such reason code"],
+        ),
         ("name", "hiring", ["name", "differs from its folder 'recruitment'"]),
     ],
 )

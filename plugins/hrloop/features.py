@@ -5,7 +5,9 @@ open_from and open_to (when a case could be decided), beside the keys and featur
 """
 
 from datetime import datetime
+from itertools import pairwise
 
+import numpy as np
 import pandas as pd
 
 from hrloop import labels
@@ -113,6 +115,39 @@ def training_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.Data
     decision = ["decision_id", *KEYS, "decided_at", "origin", "selected", "selection_propensity"]
     label = ["label_status", "label", "label_known_at"]
     return table[[*decision, *use_case.feature_names, *label]]
+
+
+def protected_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.DataFrame:
+    """The protected attributes of every case, as known by then, read as the role ``fairness``.
+
+    Columns: case_key and the declared attributes, as texts with None; numbers with declared bands as the
+    band's name. For comparisons between groups alone: it is joined to no frame that anything learns from.
+    """
+    protected = use_case.protected
+    rows = wh.read(
+        "fairness",
+        f"""
+        select distinct on ({protected.key}) {protected.key} as case_key, {", ".join(protected.attributes)}
+        from {protected.view}
+        where _known_at <= :as_of
+        order by {protected.key}, _known_at desc
+        """,  # noqa: S608 - plain identifiers of the declaration
+        as_of=as_of,
+    )
+    frame = labels.to_pandas(rows, numbers=[])
+    for attribute in protected.attributes:
+        values = frame[attribute].map(lambda text: (text or "").strip() or None)
+        bands = protected.bands.get(attribute)
+        frame[attribute] = _banded(values, list(bands.edges)) if bands else values
+    return frame
+
+
+def _banded(values: pd.Series, edges: list[float]) -> pd.Series:
+    names = [f"below {edges[0]:g}"]
+    names += [f"{low:g} to below {high:g}" for low, high in pairwise(edges)]
+    names.append(f"{edges[-1]:g} and above")
+    cut = pd.cut(pd.to_numeric(values), [-np.inf, *edges, np.inf], right=False, labels=names)
+    return cut.astype(object).where(cut.notna(), None)
 
 
 def _columns(wh: Warehouse, use_case: UseCase) -> str:

@@ -34,6 +34,10 @@ class Settings(BaseSettings):
         None, description="URL of a running MLflow server; default: the one this installation starts."
     )
 
+    approval_poll_seconds: float = Field(
+        60.0, gt=0, description="How often a waiting run asks whether the model owner has judged."
+    )
+
     @computed_field
     @property
     def landing(self) -> Path:

@@ -115,7 +115,8 @@ class Decision(Part):
 class Feature(Part):
     """A column of the feature table that the model may use.
 
-    ``monotone``: ``increasing`` or ``decreasing`` holds the model to that direction.
+    ``monotone``: ``increasing`` or ``decreasing`` holds the declared learner to that direction; the quarterly
+    search tries trees with and without.
     """
 
     name: Identifier
@@ -134,12 +135,35 @@ class Feature(Part):
         return self
 
 
+class Bands(Part):
+    """Numbers in ranges, so that an attribute such as a year of birth makes groups."""
+
+    edges: tuple[float, ...] = Field(min_length=1, description="Each is the first value of a new range.")
+    reason: Words
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "Bands":
+        if list(self.edges) != sorted(set(self.edges)):
+            raise PydanticCustomError("edges", "edges must ascend, each once; sort them")
+        return self
+
+
 class Protected(Part):
     """Attributes that are never features, and the one view, for the role ``fairness``, that shows them."""
 
     view: Relation
     key: Identifier
     attributes: tuple[Identifier, ...] = Field(min_length=1)
+    bands: dict[Identifier, Bands] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _bands_of_attributes(self) -> "Protected":
+        unknown = sorted(set(self.bands) - set(self.attributes))
+        if unknown:
+            raise PydanticCustomError(
+                "bands", "{names}: no such attribute; name attributes", {"names": ", ".join(unknown)}
+            )
+        return self
 
 
 class Outcome(Part):
@@ -286,11 +310,21 @@ class Reweighting(Part):
 
     strongest: Amount = Field(description="A feature's weight lies between 1 / strongest and strongest.")
     minimum_overrides: Count = Field(description="Overrules with a reason code before the code counts.")
+    significance: Share = Field(description="Error of hearing any code, or any context, that is chance.")
+    drawn: Share = Field(description="Share of the columns that trees draw, by their weights, at each split.")
 
     @model_validator(mode="after")
     def _at_least_one(self) -> "Reweighting":
         if self.strongest.value < 1:
             raise PydanticCustomError("strongest", "strongest must be at least 1; 1 leaves all weights equal")
+        return self
+
+    @model_validator(mode="after")
+    def _some_are_drawn_and_some_are_not(self) -> "Reweighting":
+        if self.drawn.value in (0, 1):
+            raise PydanticCustomError(
+                "drawn", "drawn must be above 0 and below 1: where all columns are drawn, weights do nothing"
+            )
         return self
 
 
@@ -361,12 +395,19 @@ class Fairness(Part):
     minimum_group: Count
 
 
+class About(Part):
+    """What a reason code says: that these features count for more, or for less, than the model gave them."""
+
+    features: tuple[Identifier, ...] = Field(min_length=1)
+    counts: Literal["more", "less"]
+
+
 class Reviews(Part):
     """Why a person may overrule a recommendation: code and meaning."""
 
     reason_codes: dict[Identifier, Words] = Field(min_length=1)
-    about: dict[Identifier, tuple[Identifier, ...]] = Field(
-        default_factory=dict, description="Reason code → the features that it speaks of."
+    about: dict[Identifier, About] = Field(
+        default_factory=dict, description="Reason code → what it says of features."
     )
 
     @model_validator(mode="after")
@@ -444,13 +485,13 @@ class UseCase(Part):
                 "'{name}' is no category among the features; segments are one of {known}",
                 {"name": self.volume.segment, "known": ", ".join(sorted(categories)), "at": "volume.segment"},
             )
-        for code, names in self.reviews.about.items():
-            unknown = sorted(set(names) - {feature.name for feature in self.features})
+        for code, about in self.reviews.about.items():
+            unknown = sorted(set(about.features) - {feature.name for feature in self.features})
             if unknown:
                 raise PydanticCustomError(
                     "about_features",
                     "{names}: no such feature; name declared features",
-                    {"names": ", ".join(unknown), "at": f"reviews.about.{code}"},
+                    {"names": ", ".join(unknown), "at": f"reviews.about.{code}.features"},
                 )
         return self
 

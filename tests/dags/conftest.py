@@ -28,7 +28,7 @@ class Runner:
     log: Path
     process: subprocess.Popen | None = field(default=None)
 
-    def begin(self, dag: str, settings: Settings, **conf: str) -> None:
+    def begin(self, dag: str, settings: Settings, **conf: str | bool) -> None:
         """Ask for a run, and do not wait for it."""
         if self.process is None:
             self._start()
@@ -39,9 +39,13 @@ class Runner:
         }
         print(json.dumps({"dag": dag, "conf": conf, "env": environment}), file=self.process.stdin, flush=True)
 
-    def run(self, dag: str, settings: Settings, **conf: str) -> dict:
+    def run(self, dag: str, settings: Settings, **conf: str | bool) -> dict:
         """Run a DAG to its end: {"state": …, "tasks": {task: state}}."""
         self.begin(dag, settings, **conf)
+        return self.end()
+
+    def end(self) -> dict:
+        """Wait for the run that was begun."""
         return self._answer()
 
     def kill(self) -> None:
@@ -89,6 +93,7 @@ def runner(airflow: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> Iter
         **os.environ,
         **services.airflow_environment(airflow.settings, airflow),
         "AIRFLOW__COSMOS__CACHE_DIR": str(airflow.settings.home / "cosmos"),
+        "HRLOOP_APPROVAL_POLL_SECONDS": "0.5",
     }
     one = Runner(environment, tmp_path_factory.mktemp("runner") / "log.txt")
     yield one

@@ -29,7 +29,8 @@ for line in sys.stdin:
     began = time.monotonic()
     dag = bag.dags[request["dag"]]
     # Airflow writes a run's parameters into the DAG, which here, unlike in a task's process, lives on.
-    run = dag.test(run_conf=dict.fromkeys(dag.params) | request["conf"])
+    defaults = dict.fromkeys(dag.params) | ({"wait": False} if "wait" in dag.params else {})
+    run = dag.test(run_conf=defaults | request["conf"])
     answer(
         state=run.state,
         tasks={

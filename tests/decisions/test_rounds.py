@@ -384,7 +384,7 @@ def test_the_live_calibrator_changes_probabilities_and_no_rank(
 ):
     doubtful = Platt(slope=0.5, intercept=-1.0)
     finding = Finding("promote", "Fits better.", details={"calibrator": doubtful.as_dict()})
-    row = release.calibrate(warehouse, small_case, champion, finding, as_of)
+    row = release.calibrate(warehouse, registry, small_case, champion, finding, as_of)
     frame = cases(100)
     world(frame, since=as_of - timedelta(days=3))
     decide(as_of)

@@ -40,6 +40,17 @@ def test_what_cannot_be_compared_is_refused_and_never_zero():
         drift.band(float("nan"))
 
 
+def test_kolmogorov_and_smirnov_by_hand_and_by_simulation():
+    distance, _ = drift.ks(np.array([1.0, 2.0, 3.0, 4.0, np.nan]), np.array([3.0, 4.0, 5.0, 6.0]))
+    assert distance == pytest.approx(0.5)
+    r = np.random.default_rng(0)
+    p_values = [drift.ks(r.normal(size=150), r.normal(size=150))[1] for _ in range(300)]
+    assert np.mean(np.array(p_values) < 0.05) <= 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / 300)
+    assert drift.ks(r.normal(size=300), r.normal(0.6, 1, size=300))[1] < 1e-4
+    with pytest.raises(ValueError, match="no values on one side"):
+        drift.ks(np.array([1.0]), np.array([np.nan]))
+
+
 def test_exact_ratio_intervals_cover_in_small_groups():
     """True ratio 0.6 / 0.4 seen from 25 and 20 people; at least the level they promise."""
     r = np.random.default_rng(0)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from hrloop.evaluation import drift, fairness, metrics, power
+from scipy.stats import norm
 
 
 def test_psi_of_siddiqi():
@@ -48,3 +49,10 @@ def test_brier_score_of_scikit_learn():
 def test_sample_sizes_of_miller():
     assert power.sample_size(0.20, 0.25) == 1030
     assert power.sample_sizes(0.20, 0.25, share=0.20) == (2679, 670)
+
+
+def test_peeking_daily_at_a_fixed_test():
+    """28 daily looks at a two-sided 5 % z-test on data without any effect."""
+    days = np.random.default_rng(0).normal(size=(40_000, 28)).cumsum(axis=1) / np.sqrt(np.arange(1, 29))
+    alarms = (np.abs(days) > norm.isf(0.025)).any(axis=1).mean()
+    assert alarms == pytest.approx(0.27, abs=0.01)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hrloop import learning
 from hrloop.learning import Fitted
-from hrloop.learning.calibration import Platt
+from hrloop.learning.calibration import Beta, Platt, VennAbers
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,24 @@ def test_a_round_trip_is_exact(fitted, frame, tmp_path):
     loaded.save(tmp_path / "again")
     for name in ("model.ubj", "fitted.json"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "model" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "calibrator",
+    [
+        Platt(0.9, -0.3, 5.0, 70, 55.5),
+        Beta(0.8, 1.3, 0.1, 5.0, 70, 55.5),
+        VennAbers((0.25, 0.5), (0.0, 0.125, 0.5), (0.25, 0.5, 1.0), 70),
+    ],
+)
+def test_each_kind_of_calibrator_is_kept(fitted, frame, tmp_path, calibrator):
+    recalibrated = fitted.recalibrated(calibrator)
+    recalibrated.save(tmp_path)
+    loaded = Fitted.load(tmp_path)
+    assert loaded.calibrator == calibrator
+    assert loaded.identity == recalibrated.identity != fitted.identity
+    np.testing.assert_array_equal(loaded.probability(frame), recalibrated.probability(frame))
+    np.testing.assert_array_equal(loaded.probability(frame), calibrator.probability(fitted.score(frame)))
 
 
 def test_a_model_and_parameters_that_do_not_belong_together_are_refused(fitted, tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hrloop import learning
-from hrloop.learning import training
+from hrloop.learning import folds, training
 from hrloop.usecase import UseCase
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -98,10 +98,10 @@ def test_it_learns_what_there_is_to_learn(company, use_case, as_of):
 
 
 def test_folds_go_forward_only():
-    for learn, validate in training.forward_folds(100, 4):
+    for learn, validate in folds.forward_folds(100, 4):
         assert learn.start == 0
         assert learn.stop == validate.start < validate.stop
-    assert training.forward_folds(100, 4)[-1][1].stop == 100
+    assert folds.forward_folds(100, 4)[-1][1].stop == 100
 
 
 @given(

@@ -10,7 +10,12 @@ from hrloop.release.ledger import Release
 
 
 @pytest.fixture
-def enter(warehouse, small_case, as_of):
+def enter(warehouse, registry, small_case, decided, fitted, as_of):
+    for seed in (1, 2):
+        finding = Finding("promote", "In words.")
+        rhythm = f"rhythm {seed}"
+        release.propose(warehouse, registry, small_case, fitted(seed), finding, decided(), as_of, rhythm)
+
     def make(kind, version, previous, verdict="promote"):
         row = Release(f"{kind}{version}", small_case.name, as_of, kind, version, previous, verdict)
         with ledger.locked(warehouse, small_case.name) as connection:
@@ -21,11 +26,13 @@ def enter(warehouse, small_case, as_of):
 
 
 @pytest.fixture
-def calibrate(warehouse, small_case, as_of):
+def calibrate(warehouse, registry, small_case, as_of):
     def make(day, slope=2.0, verdict="promote", version=1):
         details = {"calibrator": Platt(slope=slope).as_dict()} if verdict == "promote" else {}
         finding = Finding(verdict, "In words.", details=details)
-        return release.calibrate(warehouse, small_case, version, finding, as_of + timedelta(days=day))
+        return release.calibrate(
+            warehouse, registry, small_case, version, finding, as_of + timedelta(days=day)
+        )
 
     return make
 
@@ -76,8 +83,10 @@ def test_as_it_stood_before_a_time(enter, calibrate, warehouse, small_case, as_o
     assert before.evidence["details"]["calibrator"]["slope"] == 2.0
 
 
-def test_a_calibrator_that_cannot_be_read_never_goes_live(enter, warehouse, small_case, as_of, live):
+def test_a_calibrator_that_cannot_be_read_never_goes_live(
+    enter, warehouse, registry, small_case, as_of, live
+):
     finding = Finding("promote", "In words.", details={"calibrator": {"kind": "magic"}})
     with pytest.raises(ValueError, match="magic"):
-        release.calibrate(warehouse, small_case, 1, finding, as_of)
+        release.calibrate(warehouse, registry, small_case, 1, finding, as_of)
     assert live() is None

@@ -148,3 +148,10 @@ def test_the_ledger_says_what_is_left_to_do(warehouse: Warehouse):
         assert steps.pending(connection, "build", after="gate") == [MARCH]
         assert steps.latest_done(connection, "build") == JANUARY
         assert steps.state(connection, "build", "*", FEBRUARY) == "failed"
+
+
+def test_the_transformer_plans_without_nested_loops(warehouse):
+    with warehouse.engine("transformer").connect() as connection:
+        assert connection.scalar(text("show enable_nestloop")) == "off"
+    with warehouse.engine("engine").connect() as connection:
+        assert connection.scalar(text("show enable_nestloop")) == "on"

@@ -2,7 +2,7 @@
 
 import sys
 
-from hrloop.cli import operate, people, practice, quarantine, release
+from hrloop.cli import operate, people, practice, quarantine, release, report, statistics
 from hrloop.cli.app import app
 
 __all__ = ["app", "main"]
@@ -10,8 +10,10 @@ __all__ = ["app", "main"]
 app.add_typer(practice.app, name="practice")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(people.app, name="review")
+app.add_typer(report.app, name="report")
 operate.register(app)
 release.register(app)
+statistics.register(app)
 
 
 def main() -> None:

@@ -9,7 +9,18 @@ from rich.table import Table
 
 from hrloop import services, sources, transform
 from hrloop.cli.app import AsOf, UseCaseName, loop
-from hrloop.rhythms import Loop, decisions, intake, milestones, training
+from hrloop.rhythms import (
+    Loop,
+    calibration,
+    decisions,
+    experiments,
+    intake,
+    milestones,
+    reconcile,
+    retraining,
+    reweighting,
+    watch,
+)
 from hrloop.rhythms.status import status as read_status
 from hrloop.warehouse import EmbeddedServer
 
@@ -173,9 +184,45 @@ def build(as_of: AsOf) -> None:
 
 
 @steps.command()
-def train(use_case: UseCaseName, as_of: AsOf) -> None:
-    """Train a version and propose it with its evidence."""
-    _print(training.train(loop(), use_case, as_of))
+def retrain(use_case: UseCaseName, as_of: AsOf) -> None:
+    """Weekly: learn the newest labels, propose the version if it convinces."""
+    _print(retraining.retrain(loop(), use_case, as_of))
+
+
+@steps.command()
+def calibrate(use_case: UseCaseName, as_of: AsOf) -> None:
+    """Daily: read probabilities off a better scale, if the newest labels ask for one."""
+    _print(calibration.calibrate(loop(), use_case, as_of))
+
+
+@steps.command()
+def reweight(use_case: UseCaseName, as_of: AsOf) -> None:
+    """Monthly: weigh the features anew, propose the version if it convinces."""
+    _print(reweighting.reweight(loop(), use_case, as_of))
+
+
+@steps.command()
+def challenge(use_case: UseCaseName, as_of: AsOf) -> None:
+    """Quarterly: search for a better architecture, and begin an experiment with it."""
+    _print(experiments.start(loop(), use_case, as_of))
+
+
+@steps.command()
+def look(use_case: UseCaseName, as_of: AsOf) -> None:
+    """Look at the experiment that runs."""
+    _print(experiments.look(loop(), use_case, as_of))
+
+
+@steps.command("watch")
+def watch_release(use_case: UseCaseName, as_of: AsOf) -> None:
+    """Look at the newest release, and roll it back if a guardrail is broken."""
+    _print(watch.watch(loop(), use_case, as_of))
+
+
+@steps.command("reconcile")
+def reconcile_registry(use_case: UseCaseName, as_of: AsOf) -> None:
+    """Bring registry and ledger together."""
+    _print(reconcile.reconcile(loop(), use_case, as_of))
 
 
 @steps.command()

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from hrloop import release
 from hrloop.cli.app import UseCaseName, loop
-from hrloop.rhythms import Loop, training
+from hrloop.rhythms import Loop, retraining
 
 console = Console()
 Version = Annotated[int, typer.Argument(help="Number of the version in the MLflow registry.")]
@@ -29,7 +29,7 @@ def approve(use_case: UseCaseName, version: Version, reason: Reason) -> None:
     current = loop()
     approved = release.approve(_logged_in(current), current.use_case(use_case), version, reason)
     console.print(f"{use_case} version {version} is approved by {approved.tags['approval.by']}.")
-    outcome = training.release_if_approved(current, use_case)
+    outcome = retraining.release_if_approved(current, use_case)
     if outcome:
         console.print(f"Version {outcome['version']} is champion.")
 

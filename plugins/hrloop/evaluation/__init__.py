@@ -1,12 +1,27 @@
 """Evaluation: figures with their intervals, and the verdict they allow. Pure functions, no I/O.
 
-``metrics`` measures probabilities, ``evidence`` gathers a version's figures, ``verdict`` decides by them;
-``fairness`` compares selection between groups, ``drift`` distributions in time, ``power`` says how many
-cases a comparison needs.
+``metrics`` measures probabilities, ``evidence`` gathers a first version's figures and ``comparison`` those of
+a version beside the one in charge, ``experiment`` holds the statistics of a live experiment and of a watch,
+``pooling`` lets segments learn from one another, ``verdict`` decides by all of them; ``fairness`` compares
+selection between groups, ``drift`` distributions in time, ``power`` says how many cases a comparison needs,
+and ``simulation`` shows how often the verdicts err.
 """
 
+from hrloop.evaluation.comparison import Comparison, GroupFinding, compare, error_of_a_run, guard
 from hrloop.evaluation.evidence import Evidence, assess
 from hrloop.evaluation.metrics import Interval
-from hrloop.evaluation.verdict import Verdict, first
+from hrloop.evaluation.verdict import Verdict, first, successor
 
-__all__ = ["Evidence", "Interval", "Verdict", "assess", "first"]
+__all__ = [
+    "Comparison",
+    "Evidence",
+    "GroupFinding",
+    "Interval",
+    "Verdict",
+    "assess",
+    "compare",
+    "error_of_a_run",
+    "first",
+    "guard",
+    "successor",
+]

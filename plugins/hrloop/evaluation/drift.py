@@ -1,4 +1,4 @@
-"""How far a distribution has moved: the population stability index. Pure.
+"""How far a distribution has moved: population stability index, and Kolmogorov-Smirnov. Pure.
 
 PSI = Σ (actual - expected) · ln(actual / expected) over bins. Bands after Siddiqi, Credit Risk Scorecards
 (2006): below 0.10 stable, below 0.25 shifting, from there shifted.
@@ -6,6 +6,7 @@ PSI = Σ (actual - expected) · ln(actual / expected) over bins. Bands after Sid
 
 import numpy as np
 import pandas as pd
+from scipy.stats import ks_2samp
 
 SHIFTING, SHIFTED = 0.10, 0.25
 
@@ -67,6 +68,20 @@ def psi_of_values(expected: pd.Series, actual: pd.Series, bins: int = 10) -> flo
         counts = [np.bincount(part, minlength=len(uniques)) for part in (codes[:cut], codes[cut:])]
     used = (counts[0] + counts[1]) > 0
     return psi_of_counts(counts[0][used], counts[1][used])
+
+
+def ks(expected: np.ndarray, actual: np.ndarray) -> tuple[float, float]:
+    """Largest distance between two samples' distribution functions, and its p-value (two-sided).
+
+    Missing values are left out: ``psi_of_values`` sees how many there are. Raises ValueError when a sample
+    has no values.
+    """
+    expected, actual = np.asarray(expected, dtype=float), np.asarray(actual, dtype=float)
+    expected, actual = expected[~np.isnan(expected)], actual[~np.isnan(actual)]
+    if len(expected) == 0 or len(actual) == 0:
+        raise ValueError("no values on one side; drift cannot be told")
+    found = ks_2samp(expected, actual)
+    return float(found.statistic), float(found.pvalue)
 
 
 def band(value: float) -> str:

@@ -2,7 +2,8 @@
 
 Labels are 0 or 1, probabilities are of label 1, weights default to 1; all are (n,). A metric that is not
 defined (no rows, one class only) is NaN, and whoever decides by it must treat that as missing. Intervals
-come from a bootstrap over groups: cases of one requisition or team are not independent.
+allow for groups, as cases of one requisition or team are not independent: by a bootstrap over them, and in
+closed form where two versions are compared.
 """
 
 import math
@@ -10,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+from hrloop.evaluation import clusters
 
 _EDGE = 1e-15  # log loss of a certain and wrong probability stays finite, as in scikit-learn
 _BINS = 10
@@ -149,20 +152,55 @@ def improvement(
     """How much less is lost than by a reference, paired case by case: ``brier`` and ``log_loss``.
 
     reference: (n,) probabilities of another version, or one base rate for all. Above 0 is better than the
-    reference. Pairing takes out what both find hard: at 300 labels a paired Brier difference has 85 %
-    power where an unpaired test has 15 %.
+    reference. Pairing takes out what both find hard; docs/statistics.md shows its power beside that of an
+    unpaired test.
     """
     label, probability, weight = _checked(label, probability, weight)
-    reference = np.broadcast_to(np.asarray(reference, dtype=float), label.shape)
-    label, reference, weight = _checked(label, reference, weight)
+    less = less_lost(label, probability, reference)
     codes, groups = _codes(group, len(label))
-    less = {
-        "brier": np.square(label - reference) - np.square(label - probability),
-        "log_loss": _log_losses(label, reference) - _log_losses(label, probability),
-    }
     statistics = {name: _mean_statistic(values, weight, codes, groups) for name, values in less.items()}
     counted = {name: len(label) for name in less}
     return _bootstrap(statistics, counted, groups, len(label), resamples, level, seed)
+
+
+def paired(
+    label: np.ndarray,
+    probability: np.ndarray,
+    reference: np.ndarray | float,
+    group: np.ndarray,
+    weight: np.ndarray | None = None,
+    *,
+    alpha: float,
+) -> dict[str, Interval]:
+    """``improvement`` with an interval whose ends hold one by one: the truth lies below the lower end with
+    probability ``alpha``, and above the upper one likewise (level 1 - 2 alpha).
+
+    In closed form (``clusters``), for verdicts at the small errors that a budget leaves, where a bootstrap
+    would need tens of thousands of resamples. Simulated at 60 to 300 labels with weights up to fivefold and
+    groups of one to three (docs/statistics.md), it holds its error when the differences are symmetric and
+    exceeds it somewhat when they are skewed. With fewer than two groups its ends are NaN.
+    """
+    label, probability, weight = _checked(label, probability, weight)
+    codes, _ = _codes(group, len(label))
+    found = {}
+    for name, values in less_lost(label, probability, reference).items():
+        mean = clusters.mean(values, weight, codes)
+        found[name] = Interval(mean.value, *mean.ends(alpha), len(label))
+    return found
+
+
+def less_lost(
+    label: np.ndarray, probability: np.ndarray, reference: np.ndarray | float
+) -> dict[str, np.ndarray]:
+    """Loss of the reference minus loss of the probability, case by case (n,): ``brier`` and ``log_loss``."""
+    label, probability, _ = _checked(label, probability, None)
+    label, reference, _ = _checked(
+        label, np.broadcast_to(np.asarray(reference, dtype=float), label.shape), None
+    )
+    return {
+        "brier": np.square(label - reference) - np.square(label - probability),
+        "log_loss": _log_losses(label, reference) - _log_losses(label, probability),
+    }
 
 
 # A statistic takes how often each group was drawn, (resamples, groups), and gives (resamples,) values.
@@ -318,7 +356,8 @@ def _divided(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 def _codes(group: np.ndarray, rows: int) -> tuple[np.ndarray, int]:
     if len(group) != rows:
         raise ValueError(f"{len(group)} groups for {rows} labels; give one each")
-    uniques, codes = np.unique(np.asarray(group).astype(str), return_inverse=True)
+    group = np.asarray(group)
+    uniques, codes = np.unique(group.astype(str) if group.dtype == object else group, return_inverse=True)
     return codes, len(uniques)
 
 

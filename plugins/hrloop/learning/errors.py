@@ -29,6 +29,18 @@ class InsufficientLabels(LearningError):
         )
 
 
+class InsufficientHistory(LearningError):
+    """Too few labels to fit a calibrator on some of them and to judge it by the others."""
+
+    def __init__(self, past: int, newest: int, needed: int):
+        self.past, self.newest, self.needed = past, newest, needed
+        super().__init__(
+            f"{past} labels to fit a calibrator on and {newest} newer ones to judge it by; each needs "
+            f"{needed}, and those to fit on must have become known at more than one moment; wait for more "
+            "milestones to mature"
+        )
+
+
 class OneClassOnly(LearningError):
     """Labels that are all the same."""
 

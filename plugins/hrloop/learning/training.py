@@ -3,28 +3,29 @@
 The observed labels stand in the order of their decisions, and are cut once:
 
     |---------- development ----------|-- calibration --|-- evaluation --|   → time
-     forward folds choose the rounds,   fits the map      is only looked
-     then the booster learns from all   from score to     at; nothing is
-     of it                              probability       fitted on it
+     forward folds choose what is       fits the map      is only looked
+     to be chosen, then the model       from score to     at; nothing is
+     learns from all of it              probability       fitted on it
 
 Nothing is refitted afterwards: what was evaluated is what may be promoted. The labels of the evaluation
 part were decided after all others, so the figures say how an older model does on newer decisions, which is
 how it will be used. The same rows in any order give the same bytes on any number of cores.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import xgboost
+from scipy.special import expit
 
 from hrloop import as_of as time
 from hrloop.learning import calibration, propensity
+from hrloop.learning.architecture import Architecture, declared
 from hrloop.learning.encoding import Encoder, fit_encoder, require
 from hrloop.learning.errors import InsufficientLabels, LearningError, OneClassOnly
-from hrloop.learning.fitted import Fitted
+from hrloop.learning.fitted import KINDS, Fitted
 
 if TYPE_CHECKING:
     from hrloop.usecase import UseCase
@@ -39,16 +40,89 @@ DECISION_COLUMNS = [
     "label",
     "label_known_at",
 ]
-FIRST_BLOCK = 0.4  # of the development part: the first forward fold learns from it, the rest is cut evenly
 
 
-def fit(use_case: "UseCase", frame: pd.DataFrame, as_of: datetime) -> Fitted:
-    """Learn from the observed labels of a frame of decisions.
+@dataclass(frozen=True)
+class Prepared:
+    """The observed labels in the order of their decisions, weighted, encoded and cut in three.
+
+    rows: (n, columns of the frame); label: (n,); matrix: (n, features); ``counts``: selected decisions by
+    the status of their label.
+    """
+
+    rows: pd.DataFrame
+    label: np.ndarray
+    weights: propensity.Weights
+    encoder: Encoder
+    matrix: np.ndarray
+    development: slice
+    calibrating: slice
+    evaluating: slice
+    counts: dict[str, int]
+
+    @property
+    def learnt(self) -> tuple[Encoder, np.ndarray, np.ndarray, np.ndarray]:
+        """Encoder, matrix, label and weight of the development part: all that a model may learn from."""
+        part = self.development
+        return self.encoder, self.matrix[part], self.label[part], self.weights.weight[part]
+
+
+def fit(
+    use_case: "UseCase", frame: pd.DataFrame, as_of: datetime, architecture: Architecture | None = None
+) -> Fitted:
+    """Learn from the observed labels of a frame of decisions, with the declared architecture or another.
 
     frame: one row per decision (columns DECISION_COLUMNS and the declared features), in any order.
     Raises InsufficientLabels, OneClassOnly, MissingColumn, and LearningError for rows that were not known
     by ``as_of``.
     """
+    ready = prepare(use_case, frame, as_of)
+    architecture = architecture or declared(use_case.learner)
+    model, figures = KINDS[architecture.kind].fit(architecture, use_case.learner, *ready.learnt)
+    rows, label, weight = ready.rows, ready.label, ready.weights.weight
+    score = expit(model.margin(ready.matrix))
+    calibrating, evaluating = ready.calibrating, ready.evaluating
+    calibrator = calibration.fit_platt(
+        score[calibrating], label[calibrating], weight[calibrating], use_case.calibration.prior_strength.value
+    )
+    before = slice(0, calibrating.stop)
+    summary = {
+        "architecture": architecture.as_dict(),
+        "labels": ready.counts,
+        "parts": {
+            name: _part(rows, label, part)
+            for name, part in [
+                ("development", ready.development),
+                ("calibration", calibrating),
+                ("evaluation", evaluating),
+            ]
+        },
+        # of all that was seen before the evaluation part: what a model has to beat there
+        "base_rate": float(np.average(label[before], weights=weight[before])),
+        "base_rate_selected": float(label[before].mean()),
+        "milestone_months": use_case.outcome.label_milestone,
+        **figures,
+        "weights": ready.weights.summary(),
+    }
+    held_out = rows.iloc[evaluating][["decision_id", "group_key", "decided_at"]].assign(
+        label=label[evaluating],
+        weight=weight[evaluating],
+        score=score[evaluating],
+        probability=calibrator.probability(score[evaluating]),
+    )
+    return Fitted(
+        use_case=use_case.name,
+        as_of=time.text(as_of),
+        encoder=ready.encoder,
+        calibrator=calibrator,
+        model=model.as_bytes(),
+        summary=summary,
+        held_out=held_out.reset_index(drop=True),
+    )
+
+
+def prepare(use_case: "UseCase", frame: pd.DataFrame, as_of: datetime) -> Prepared:
+    """The labels of a frame, ready to be learnt from. Takes and raises what ``fit`` does."""
     require(frame, [*DECISION_COLUMNS, *use_case.feature_names], "the training frame")
     for column in ("decided_at", "label_known_at"):
         if not isinstance(frame[column].dtype, pd.DatetimeTZDtype):
@@ -76,60 +150,17 @@ def fit(use_case: "UseCase", frame: pd.DataFrame, as_of: datetime) -> Fitted:
     seen = label[development]
     if seen.min() == seen.max():
         raise OneClassOnly(seen[0], len(seen))
-
     encoder = fit_encoder(use_case.features, rows.iloc[development], use_case.edge.range_tail.value)
-    matrix, weight = encoder.matrix(rows), weights.weight
-    parameters = xgboost_parameters(use_case.learner, encoder)
-    learnt = (matrix[development], label[development], weight[development])
-    rounds, folds = choose_rounds(use_case.learner, parameters, encoder, *learnt)
-    booster = xgboost.train(parameters, dmatrix(encoder, *learnt), num_boost_round=rounds)
-
-    fitted = Fitted(
-        use_case=use_case.name,
-        as_of=time.text(as_of),
+    return Prepared(
+        rows=rows,
+        label=label,
+        weights=weights,
         encoder=encoder,
-        calibrator=calibration.Platt(),
-        model=bytes(booster.save_raw("ubj")),
-        summary={},
-    )
-    score = fitted.score(rows)
-    calibrator = calibration.fit_platt(
-        score[calibrating], label[calibrating], weight[calibrating], use_case.calibration.prior_strength.value
-    )
-    before = slice(0, calibrating.stop)
-    summary = {
-        "labels": counts,
-        "parts": {
-            name: _part(rows, label, part)
-            for name, part in [
-                ("development", development),
-                ("calibration", calibrating),
-                ("evaluation", evaluating),
-            ]
-        },
-        # of all that was seen before the evaluation part: what a model has to beat there
-        "base_rate": float(np.average(label[before], weights=weight[before])),
-        "base_rate_selected": float(label[before].mean()),
-        "milestone_months": use_case.outcome.label_milestone,
-        "parameters": parameters,
-        "rounds": rounds,
-        "folds": folds,
-        "weights": weights.summary(),
-    }
-    held_out = rows.iloc[evaluating][["decision_id", "group_key", "decided_at", "label"]].assign(
-        label=label[evaluating],
-        weight=weight[evaluating],
-        score=score[evaluating],
-        probability=calibrator.probability(score[evaluating]),
-    )
-    return Fitted(
-        use_case=fitted.use_case,
-        as_of=fitted.as_of,
-        encoder=encoder,
-        calibrator=calibrator,
-        model=fitted.model,
-        summary=summary,
-        held_out=held_out.reset_index(drop=True),
+        matrix=encoder.matrix(rows),
+        development=development,
+        calibrating=calibrating,
+        evaluating=evaluating,
+        counts=counts,
     )
 
 
@@ -152,88 +183,6 @@ def split(decided_at: pd.Series, calibration_share: float, evaluation_share: flo
             "development, calibration and evaluation one after the other; wait for decisions of later dates"
         )
     return slice(0, first), slice(first, second), slice(second, n)
-
-
-def forward_folds(n: int, folds: int) -> list[tuple[slice, slice]]:
-    """(learn, validate) slices of n rows in the order of time; each fold validates on what comes next."""
-    edges = np.linspace(FIRST_BLOCK * n, n, folds + 1).round().astype(int)
-    return [(slice(0, int(a)), slice(int(a), int(b))) for a, b in pairwise(edges) if 0 < a < b]
-
-
-def choose_rounds(
-    learner: Any,
-    parameters: dict,
-    encoder: Encoder,
-    matrix: np.ndarray,
-    label: np.ndarray,
-    weight: np.ndarray,
-) -> tuple[int, list[dict[str, float]]]:
-    """How many trees: the median, over forward folds, of where the loss on the next block was least.
-
-    Returns the number and, per fold, its rows, best round and log loss there. The losses chose the
-    rounds, so they flatter; the evaluation part does not know them. A block whose labels are all one
-    class cannot be learnt from and is passed over; with no fold left, LearningError.
-    """
-    results = []
-    for learn, validate in forward_folds(len(label), learner.folds):
-        if len(np.unique(label[learn])) < 2:
-            continue
-        booster = xgboost.train(
-            parameters,
-            dmatrix(encoder, matrix[learn], label[learn], weight[learn]),
-            num_boost_round=learner.rounds,
-            evals=[(dmatrix(encoder, matrix[validate], label[validate], weight[validate]), "next")],
-            early_stopping_rounds=learner.early_stopping_rounds,
-            verbose_eval=False,
-        )
-        results.append(
-            {
-                "learnt_from": learn.stop,
-                "validated_on": validate.stop - validate.start,
-                "rounds": booster.best_iteration + 1,
-                "log_loss": round(float(booster.best_score), 6),
-            }
-        )
-    if not results:
-        raise LearningError(
-            f"no forward fold of {len(label)} labels has both good and bad outcomes to learn from; "
-            "wait for more labels"
-        )
-    return round(float(np.median([fold["rounds"] for fold in results]))), results
-
-
-def xgboost_parameters(learner: Any, encoder: Encoder) -> dict[str, Any]:
-    """What is declared, and what the engine answers for.
-
-    One thread: sums of floats depend on how threads share them, and the same bytes on any machine are
-    worth more than speed at the number of labels that HR decisions have.
-    """
-    parameters = {
-        **learner.parameters.model_dump(),
-        "objective": "binary:logistic",
-        "eval_metric": "logloss",
-        "tree_method": "hist",
-        "device": "cpu",
-        "nthread": 1,
-        "seed": learner.seed,
-    }
-    if any(column.monotone for column in encoder.columns):
-        constraints = ",".join(str(column.monotone) for column in encoder.columns)
-        parameters["monotone_constraints"] = f"({constraints})"
-    return parameters
-
-
-def dmatrix(encoder: Encoder, matrix: np.ndarray, label: np.ndarray, weight: np.ndarray) -> xgboost.DMatrix:
-    """Encoded rows with labels and weights, categories marked as such."""
-    return xgboost.DMatrix(
-        matrix,
-        label=label,
-        weight=weight,
-        feature_names=encoder.names,
-        feature_types=encoder.feature_types,
-        enable_categorical=True,
-        nthread=1,
-    )
 
 
 def _check(frame: pd.DataFrame, as_of: datetime) -> None:

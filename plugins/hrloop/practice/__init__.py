@@ -1,9 +1,11 @@
 """A company to practise on: writes the exports that a real ATS and HRIS would, and knows the truth.
 
-``history`` writes the past, ``answer`` lives the next month under the decisions it is given, ``truth`` reads
-what would have become of every applicant. The taxonomy of skills and job families is in ``taxonomy``.
+``history`` writes the past, ``answer`` lives the next month under the decisions it is given, ``review`` says
+what its recruiters think of decisions, ``truth`` reads what would have become of every applicant. The
+taxonomy of skills and job families is in ``taxonomy``.
 """
 
+from hrloop.practice.reviewing import review
 from hrloop.practice.simulation import Report, answer, history, truth
 from hrloop.practice.taxonomy import JOB_FAMILIES, JOB_FAMILY_SYNONYMS, SKILL_SYNONYMS, SKILLS
 
@@ -15,5 +17,6 @@ __all__ = [
     "Report",
     "answer",
     "history",
+    "review",
     "truth",
 ]

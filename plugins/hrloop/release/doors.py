@@ -5,7 +5,7 @@ which it happens; the aliases in MLflow are moved after it, and whoever reads th
 where the ledger says. So a process that is killed anywhere leaves the old champion or the new one, for
 everybody alike:
 
-    lock → aliases as the ledger says → checks → ledger row, commit → aliases as the ledger says → unlock
+    lock → aliases as the ledger says → checks → ledger row, commit → aliases, change note → unlock
 """
 
 import math
@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 
 from hrloop import as_of as moments
 from hrloop.learning import Fitted, calibration
-from hrloop.release import ledger
+from hrloop.release import experiments, ledger, notes
 from hrloop.release.ledger import Release, Standing
 from hrloop.release.registry import NoChampion, Registry, UnreadableModel, Version
 from hrloop.services import SERVICE_ACCOUNT
@@ -94,7 +94,7 @@ def propose(
     finding: Finding,
     frame: pd.DataFrame,
     as_of: datetime,
-    rhythm: str = "training",
+    rhythm: str = "weekly_retraining",
 ) -> int:
     """Register a version with its evidence and ask its owner for approval; return its number.
 
@@ -107,6 +107,55 @@ def propose(
             f"{use_case.name} at {moments.text(as_of)}: the verdict is {finding.verdict}, so there is"
             " nothing to propose; record it with keep()"
         )
+    asking = {"approval.status": "requested", "approval.requested_at": moments.text(as_of)}
+    return _register(wh, registry, use_case, fitted, finding, frame, as_of, rhythm, asking)
+
+
+def challenge(
+    wh: Warehouse,
+    registry: Registry,
+    use_case: UseCase,
+    fitted: Fitted,
+    finding: Finding,
+    frame: pd.DataFrame,
+    as_of: datetime,
+    rhythm: str,
+) -> int:
+    """Register a version that an experiment is to judge, and return its number; once per rhythm and as_of.
+
+    Nobody is asked yet: request_approval() does so when the experiment's verdict is to promote.
+    """
+    return _register(wh, registry, use_case, fitted, finding, frame, as_of, rhythm, {})
+
+
+def request_approval(
+    wh: Warehouse, registry: Registry, use_case: UseCase, version: int, finding: Finding, as_of: datetime
+) -> None:
+    """Ask the owner for approval of a challenger whose experiment ended with the verdict to promote.
+
+    Asked again, nothing changes. Raises ReleaseRefused without such an experiment.
+    """
+    with ledger.locked(wh, use_case.name) as connection:
+        tried = experiments.of_challenger(connection, use_case.name, version)
+        if tried is None or tried.verdict != "promote":
+            raise ReleaseRefused(f"{use_case.name} version {version} has come through no experiment")
+        if "approval.status" not in registry.version(use_case.name, version).tags:
+            registry.describe(use_case.name, version, finding.words)
+            asking = {"approval.requested_at": moments.text(as_of), "approval.status": "requested"}
+            registry.tag(use_case.name, version, asking)
+
+
+def _register(
+    wh: Warehouse,
+    registry: Registry,
+    use_case: UseCase,
+    fitted: Fitted,
+    finding: Finding,
+    frame: pd.DataFrame,
+    as_of: datetime,
+    rhythm: str,
+    approval: Mapping[str, str],
+) -> int:
     content = finding.as_json()
     metrics = {
         name if part == "value" else f"{name}.{part}": figure[part]
@@ -115,6 +164,7 @@ def propose(
         if figure[part] is not None
     }
     labels = frame["label_status"].value_counts().to_dict()
+    architecture = fitted.summary["architecture"]
     with ledger.locked(wh, use_case.name) as connection:
         number = registry.register(
             use_case,
@@ -127,7 +177,8 @@ def propose(
                 "rhythm": rhythm,
                 "rows": len(frame),
                 **{f"labels.{status}": count for status, count in sorted(labels.items())},
-                **{f"learner.{k}": v for k, v in use_case.learner.parameters.model_dump().items()},
+                "learner.kind": architecture["kind"],
+                **{f"learner.{name}": value for name, value in architecture["parameters"].items()},
             },
             frame=frame,
             description=finding.words,
@@ -136,8 +187,7 @@ def propose(
                 "rhythm": rhythm,
                 "evidence.verdict": finding.verdict,
                 "evidence.compared_with": str(finding.compared_with or "none"),
-                "approval.status": "requested",
-                "approval.requested_at": moments.text(as_of),
+                **approval,
             },
             as_of=as_of,
         )
@@ -147,7 +197,7 @@ def propose(
 
 
 def keep(
-    wh: Warehouse, use_case: UseCase, finding: Finding, as_of: datetime, rhythm: str = "training"
+    wh: Warehouse, use_case: UseCase, finding: Finding, as_of: datetime, rhythm: str = "weekly_retraining"
 ) -> Release:
     """Record a verdict that changes nothing: ``keep`` or ``insufficient_evidence``. Written once."""
     if finding.verdict not in ("keep", "insufficient_evidence"):
@@ -298,9 +348,11 @@ def promote(wh: Warehouse, registry: Registry, use_case: UseCase, version: int, 
                 raise ReleaseRefused(
                     f"{use_case.name} version {version} cannot be promoted, it was {row.reasons[0]}"
                 )
-        row = _checked(registry, use_case, version, ledger.standing(rows), as_of)
+        tried = experiments.of_challenger(connection, use_case.name, version)
+        row = _checked(registry, use_case, version, ledger.standing(rows), as_of, tried)
         row = ledger.record(connection, row)
         _follow(registry, use_case, ledger.standing([*rows, row]))
+        notes.publish(connection, registry, use_case, [row])
     return row
 
 
@@ -311,11 +363,25 @@ def _only_the_service(registry: Registry) -> None:
 
 
 def _checked(
-    registry: Registry, use_case: UseCase, version: int, before: Standing, as_of: datetime
+    registry: Registry,
+    use_case: UseCase,
+    version: int,
+    before: Standing,
+    as_of: datetime,
+    tried: experiments.Experiment | None,
 ) -> Release:
-    """The ledger row of a promotion that may happen."""
+    """The ledger row of a promotion that may happen. An experiment's verdict stands for its challenger's."""
     artefact = registry.load(use_case.name, version)
     found, evidence = artefact.version, artefact.evidence
+    if tried is not None:
+        last = list(tried.evidence.values())[-1] if tried.evidence else {}
+        evidence = {
+            **evidence,
+            **last.get("finding", {}),
+            "verdict": tried.verdict or "insufficient_evidence",
+            "reasons": list(tried.reasons),
+            "compared_with": tried.champion,
+        }
     approval = _approval(found)
     if evidence["verdict"] != "promote":
         raise ReleaseRefused(f"{_name(found)} has the verdict {evidence['verdict']}, not promote")
@@ -414,10 +480,13 @@ def rollback(
         )
         row = ledger.record(connection, row)
         _follow(registry, use_case, ledger.standing([*rows, row]))
+        notes.publish(connection, registry, use_case, [row])
     return row
 
 
-def calibrate(wh: Warehouse, use_case: UseCase, version: int, finding: Finding, as_of: datetime) -> Release:
+def calibrate(
+    wh: Warehouse, registry: Registry, use_case: UseCase, version: int, finding: Finding, as_of: datetime
+) -> Release:
     """Put a calibrator live on the champion (verdict ``promote``), or take the live one off (``roll_back``).
 
     The calibrator stands in ``finding.details["calibrator"]`` as plain data. Ranks stay as they are, so
@@ -455,16 +524,21 @@ def calibrate(wh: Warehouse, use_case: UseCase, version: int, finding: Finding, 
             reasons=list(finding.reasons),
             evidence=finding.as_json(),
         )
-        return ledger.record(connection, row)
+        row = ledger.record(connection, row)
+        notes.publish(connection, registry, use_case, [row])
+    return row
 
 
 def reconcile(wh: Warehouse, registry: Registry, use_case: UseCase) -> list[str]:
     """Put the aliases where the ledger says, and tell in words what had to be moved.
 
-    Finds an alias that was moved by hand, and finishes a release that was killed half-way.
+    Finds an alias that was moved by hand, and finishes a release that was killed half-way, its note too.
     """
     with ledger.locked(wh, use_case.name) as connection:
-        return _follow(registry, use_case, ledger.standing(ledger.entries(connection, use_case.name)))
+        rows = ledger.entries(connection, use_case.name)
+        moved = _follow(registry, use_case, ledger.standing(rows))
+        notes.publish(connection, registry, use_case, rows)
+    return moved
 
 
 def _follow(registry: Registry, use_case: UseCase, now: Standing) -> list[str]:
@@ -494,8 +568,8 @@ class Serving:
     repaired: tuple[str, ...] = ()
 
 
-def serving(wh: Warehouse, registry: Registry, use_case: UseCase) -> Serving:
-    """The champion to decide with.
+def serving(wh: Warehouse, registry: Registry, use_case: UseCase, before: datetime | None = None) -> Serving:
+    """The champion to decide with; ``before``: under the calibrator that was live before that time.
 
     Aliases are reconciled first; then the version is read by its alias, and its artefact must be the one
     that the ledger released. Raises NoChampion, and UnreadableModel.
@@ -516,7 +590,8 @@ def serving(wh: Warehouse, registry: Registry, use_case: UseCase) -> Serving:
         row for row in reversed(rows) if row.version == number and "artefact_sha256" in row.evidence
     )
     fitted = registry.load(use_case.name, number, released.evidence["artefact_sha256"]).fitted
-    if now.calibration is None:
+    live = ledger.live_calibration(rows, number, before)
+    if live is None:
         return Serving(number, fitted, repaired=tuple(moved))
-    calibrator = calibration.from_dict(now.calibration.evidence["details"]["calibrator"])
-    return Serving(number, fitted.recalibrated(calibrator), now.calibration.release_id, tuple(moved))
+    calibrator = calibration.from_dict(live.evidence["details"]["calibrator"])
+    return Serving(number, fitted.recalibrated(calibrator), live.release_id, tuple(moved))

@@ -92,6 +92,11 @@ def latest(wh: Warehouse, use_case: str) -> Experiment | None:
         return _one(connection, experiments.c.use_case == use_case)
 
 
+def of_challenger(connection: Connection, use_case: str, version: int) -> Experiment | None:
+    """The experiment that a version was tried in, if it was."""
+    return _one(connection, experiments.c.use_case == use_case, experiments.c.challenger == version)
+
+
 def look(
     wh: Warehouse,
     experiment: Experiment,

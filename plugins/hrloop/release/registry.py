@@ -194,6 +194,11 @@ class Registry:
             for key, value in tags.items():
                 client.set_model_version_tag(use_case, str(number), key, value)
 
+    def describe(self, use_case: str, number: int, words: str) -> None:
+        """Give a version another description."""
+        with self.client() as client:
+            client.update_model_version(use_case, str(number), words)
+
     def set_alias(self, use_case: str, alias: str, number: int | None) -> None:
         """Point an alias at a version, or with None take it away."""
         with self.client() as client:

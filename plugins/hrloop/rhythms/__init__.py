@@ -103,6 +103,23 @@ def recorded(
             connection.execute(text("select pg_advisory_unlock(hashtextextended(:name, 0))"), lock)
 
 
+def verdict_of(loop: Loop, step: str, as_of: datetime, use_case: str) -> dict | None:
+    """What a rhythm found at this as_of, when it is done: a verdict stands, and is not fallen twice."""
+    with loop.warehouse.engine("engine").connect() as connection:
+        return steps.summary_of_done(connection, step, use_case, as_of)
+
+
+def newest(loop: Loop, step: str, use_case: str, not_after: datetime | None = None) -> datetime | None:
+    """The newest as_of, not after the given one, that the warehouse was built for.
+
+    None when the step is done for it already, or nothing was built yet.
+    """
+    with loop.warehouse.engine("engine").connect() as connection:
+        as_of = steps.latest_done(connection, "warehouse", not_after=not_after)
+        done = as_of and steps.state(connection, step, use_case, as_of) == "done"
+    return None if done else as_of
+
+
 def due(
     loop: Loop,
     step: str,

@@ -52,6 +52,18 @@ def state(connection: Connection, step: str, use_case: str, as_of: datetime) -> 
     )
 
 
+def summary_of_done(connection: Connection, step: str, use_case: str, as_of: datetime) -> dict | None:
+    """What the step found, when it is done for this as_of; else None."""
+    return connection.scalar(
+        select(steps.c.summary).where(
+            steps.c.step == step,
+            steps.c.use_case == use_case,
+            steps.c.as_of == as_of,
+            steps.c.state == "done",
+        )
+    )
+
+
 def pending(
     connection: Connection,
     step: str,
@@ -74,10 +86,11 @@ def pending(
     return list(connection.scalars(query))
 
 
-def latest_done(connection: Connection, step: str, use_case: str = EVERY_USE_CASE) -> datetime | None:
-    """The highest as_of for which the step is done."""
-    return connection.scalar(
-        select(func.max(steps.c.as_of)).where(
-            steps.c.step == step, steps.c.use_case == use_case, steps.c.state == "done"
-        )
+def latest_done(
+    connection: Connection, step: str, use_case: str = EVERY_USE_CASE, not_after: datetime | None = None
+) -> datetime | None:
+    """The highest as_of, not after the given one, for which the step is done."""
+    query = select(func.max(steps.c.as_of)).where(
+        steps.c.step == step, steps.c.use_case == use_case, steps.c.state == "done"
     )
+    return connection.scalar(query if not_after is None else query.where(steps.c.as_of <= not_after))

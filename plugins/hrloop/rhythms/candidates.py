@@ -1,0 +1,241 @@
+"""A new version measured, put on record, and proposed where it convinces: what three rhythms share.
+
+Without a champion a version has to beat the base rate; with one, the champion, paired on matured decisions
+that neither was fitted on. Nothing is promoted here.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+import pandas as pd
+
+from hrloop import as_of as moment
+from hrloop import evaluation, release
+from hrloop.evaluation import comparison, pooling
+from hrloop.learning import Fitted, InsufficientLabels, OneClassOnly, fit
+from hrloop.learning.architecture import Architecture
+from hrloop.rhythms import Loop, matured
+from hrloop.usecase import UseCase
+
+Pace = Literal["weekly", "monthly", "quarterly"]
+
+
+def try_one(
+    loop: Loop,
+    declaration: UseCase,
+    frame: pd.DataFrame,
+    as_of: datetime,
+    rhythm: str,
+    pace: Pace,
+    champion: release.Serving | None,
+    architecture: Architecture | None = None,
+    about: tuple[str, ...] = (),
+) -> dict:
+    """Fit a version, measure it, and put the verdict on record: a proposed version, or why there is none.
+
+    ``about``: what is new about it, in words for its owner. Returns verdict, version (None unless it was
+    proposed), reasons and the numbers of labels.
+    """
+    try:
+        fitted = fit(declaration, frame, as_of, architecture)
+    except (InsufficientLabels, OneClassOnly) as reason:
+        finding = release.Finding("insufficient_evidence", str(reason), (str(reason),))
+        release.keep(loop.warehouse, declaration, finding, as_of, rhythm)
+        return {"verdict": finding.verdict, "version": None, "reasons": [str(reason)]}
+    if champion is None:
+        finding = first(declaration, frame, fitted, as_of, about)
+    else:
+        alpha = comparison.error_of_a_run(declaration.promotion.false_promotions_a_year, pace)
+        finding = successor(loop, declaration, frame, fitted, champion, as_of, alpha, about)
+    version = None
+    if finding.verdict == "promote":
+        version = release.propose(
+            loop.warehouse, loop.registry, declaration, fitted, finding, frame, as_of, rhythm
+        )
+    else:
+        release.keep(loop.warehouse, declaration, finding, as_of, rhythm)
+    return {
+        "verdict": finding.verdict,
+        "version": version,
+        "reasons": list(finding.reasons),
+        "labels": finding.details["labels"],
+        "evaluation_labels": finding.details["evaluation_labels"],
+        "model": fitted.identity,
+    }
+
+
+def first(
+    declaration: UseCase, frame: pd.DataFrame, fitted: Fitted, as_of: datetime, about: tuple[str, ...] = ()
+) -> release.Finding:
+    """What a version has shown against the base rate, where there is no champion."""
+    measured = evaluation.assess(
+        fitted.held_out, fitted.summary["base_rate"], _observed(frame), declaration.promotion,
+        declaration.learner.seed,
+    )  # fmt: skip
+    verdict = evaluation.first(measured, declaration.promotion)
+    brier, gain = measured.metrics["brier"], measured.improvement["brier"]
+    return release.Finding(
+        verdict=verdict.kind,
+        words=_in_words(declaration, verdict, as_of, about, measured.evaluation_labels, measured.metrics),
+        reasons=verdict.reasons,
+        metrics={**measured.metrics, **_named(measured.improvement, "better_than_base_rate")},
+        details={
+            **measured.as_dict(),
+            "verdict_id": verdict.id,
+            "training": fitted.summary,
+            "change": _change("base_rate", brier.value + gain.value, brier.value, brier.n),
+        },
+    )
+
+
+def successor(
+    loop: Loop,
+    declaration: UseCase,
+    frame: pd.DataFrame,
+    fitted: Fitted,
+    champion: release.Serving,
+    as_of: datetime,
+    alpha: float,
+    about: tuple[str, ...] = (),
+) -> release.Finding:
+    """What a version has shown against the champion on its held-out labels that neither was fitted on."""
+    rows = matured.labelled(declaration, frame, as_of)
+    rows = rows[rows["decision_id"].isin(fitted.held_out["decision_id"])]
+    found = compare(loop, declaration, frame, rows, fitted, champion, as_of, alpha)
+    verdict = evaluation.successor(found, declaration.promotion)
+    return finding_of(declaration, found, verdict, champion.version, as_of, fitted.summary, about)
+
+
+def compare(
+    loop: Loop,
+    declaration: UseCase,
+    frame: pd.DataFrame,
+    rows: pd.DataFrame,
+    fitted: Fitted,
+    champion: release.Serving,
+    as_of: datetime,
+    alpha: float,
+) -> comparison.Comparison:
+    """A version beside the champion on these labelled rows, less those that one of them was fitted on.
+
+    The champion stands under the calibrator that was live before the first of these labels was known, so
+    that no calibrator has seen them. Protected groups are compared on all cases decided meanwhile.
+    """
+    rows = matured.unseen(matured.unseen(rows, champion.fitted), fitted)
+    if len(rows):
+        before = rows["label_known_at"].min().to_pydatetime()
+        champion = matured.champion(loop, declaration, before)
+    rows = matured.compared(rows, fitted, champion.fitted)
+    cases = frame[frame["decided_at"] >= rows["decided_at"].min()] if len(rows) else frame.iloc[:0]
+    cases = cases.assign(
+        recommended=matured.recommended(declaration, fitted, cases),
+        reference_recommended=matured.recommended(declaration, champion.fitted, cases),
+    )
+    promotion = declaration.promotion
+    pooled = pooling.pool(
+        rows, promotion.metric, declaration.volume, _volume(declaration, frame, as_of), alpha
+    )
+    return comparison.compare(
+        rows,
+        fitted.summary["base_rate"],
+        _observed(frame),
+        promotion,
+        alpha,
+        declaration.learner.seed,
+        group_findings=comparison.guard(
+            matured.with_protected(loop, declaration, rows, as_of),
+            matured.with_protected(loop, declaration, cases, as_of),
+            declaration.protected.attributes,
+            promotion,
+            declaration.fairness,
+        ),
+        pooled=pooled,
+    )
+
+
+def finding_of(
+    declaration: UseCase,
+    found: comparison.Comparison,
+    verdict: evaluation.Verdict,
+    champion: int,
+    as_of: datetime,
+    training: dict,
+    about: tuple[str, ...] = (),
+) -> release.Finding:
+    """A comparison with its verdict as the registry and the ledger keep it."""
+    reference, candidate = found.reference_metrics["brier"], found.metrics["brier"]
+    return release.Finding(
+        verdict=verdict.kind,
+        words=_in_words(
+            declaration, verdict, as_of, about, found.evaluation_labels, found.metrics,
+            found.reference_metrics,
+        ),
+        reasons=verdict.reasons,
+        metrics={
+            **found.metrics,
+            **_named(found.improvement, "better_than_champion"),
+            **_named(found.improvement_over_base_rate, "better_than_base_rate"),
+        },
+        compared_with=champion,
+        details={
+            **found.as_dict(),
+            "verdict_id": verdict.id,
+            "training": training,
+            "about": about,
+            "change": _change("champion", reference.value, candidate.value, found.evaluation_labels),
+        },
+    )  # fmt: skip
+
+
+def _volume(declaration: UseCase, frame: pd.DataFrame, as_of: datetime) -> float:
+    observed = frame[(frame["label_status"] == "observed") & frame["selected"].astype(bool)]
+    return matured.labels_a_month(observed, as_of)
+
+
+def _observed(frame: pd.DataFrame) -> int:
+    return int((frame["label_status"] == "observed").sum())
+
+
+def _named(figures: dict, suffix: str) -> dict:
+    return {f"{name}_{suffix}": figure for name, figure in figures.items()}
+
+
+def _change(reference: str, before: float, after: float, n: int) -> dict:
+    """What a change note tells: mean squared error before and after, on n decisions."""
+    return {"reference": reference, "before": before, "after": after, "n": n}
+
+
+def _in_words(
+    declaration: UseCase,
+    verdict: evaluation.Verdict,
+    as_of: datetime,
+    about: tuple[str, ...],
+    labels: int,
+    metrics: dict,
+    champion_metrics: dict | None = None,
+) -> str:
+    """The evidence for its owner, in plain language (Markdown)."""
+    level = f"{declaration.promotion.confidence_level.value:.0%} interval"
+    columns = ["version", level] + (["champion"] if champion_metrics else [])
+    figures = [
+        [name.replace("_", " "), f"{figure.value:.4f}", f"{figure.low:.4f} to {figure.high:.4f}"]
+        + ([f"{champion_metrics[name].value:.4f}"] if champion_metrics else [])
+        for name, figure in sorted(metrics.items())
+    ]
+    return "\n".join(
+        [
+            f"**{declaration.title}, as of {moment.text(as_of)}: {verdict.kind.replace('_', ' ')}.**",
+            "",
+            f"Learnt from outcomes at {declaration.outcome.label_milestone} months. Why this verdict:",
+            "",
+            *(f"- {reason}" for reason in verdict.reasons),
+            *(["", "What is new about it:", "", *(f"- {words}" for words in about)] if about else []),
+            "",
+            f"| on {labels} decisions it was not fitted on | {' | '.join(columns)} |",
+            "|---" * (len(columns) + 1) + "|",
+            *(f"| {' | '.join(row)} |" for row in figures),
+            "",
+            "Outcomes exist only for those who were selected; the figures are weighted to speak of all who"
+            " were decided on. To put this version in charge, approve it with a reason.",
+        ]
+    )

@@ -1,0 +1,241 @@
+"""Quarterly champion-challenger: a search over architectures, then a live experiment with its winner.
+
+The challenger decides a share of the groups, and both versions score every case. Matured labels compare the
+two paired; reviews and the assignment itself are guardrails. Looks fall on registered days; harm ends it on
+any day.
+"""
+
+from datetime import datetime
+
+import pandas as pd
+
+from hrloop import evaluation, release
+from hrloop.evaluation import comparison, experiment
+from hrloop.learning import Fitted, fit, search
+from hrloop.release import experiments
+from hrloop.release.experiments import Experiment
+from hrloop.rhythms import Loop, candidates, matured, recorded, verdict_of
+from hrloop.usecase import UseCase
+from hrloop.warehouse import steps
+
+STEP = "quarterly_champion_challenger"
+LOOK = "experiment_look"
+
+
+def is_due(loop: Loop, use_case: str, as_of: datetime) -> bool:
+    """Whether no search was made yet in the calendar quarter of ``as_of``."""
+    with loop.warehouse.engine("engine").connect() as connection:
+        latest = steps.latest_done(connection, STEP, use_case, not_after=as_of)
+    return latest is None or (latest.year, (latest.month - 1) // 3) != (as_of.year, (as_of.month - 1) // 3)
+
+
+def start(loop: Loop, use_case: str, as_of: datetime) -> dict:
+    """Search, and begin an experiment with the winner.
+
+    Nothing is begun (verdict ``keep``, with the reason) without a champion, while another experiment runs,
+    when the search found nothing better than the champion's architecture on the forward folds, and when the
+    winner is measurably worse than the champion on held-out labels already.
+    """
+    found = verdict_of(loop, STEP, as_of, use_case)
+    if found is not None:
+        return found
+    declaration = loop.use_case(use_case)
+    with recorded(loop, STEP, as_of, use_case) as summary:
+        matured.check_built(loop, STEP, as_of)
+        champion = matured.champion(loop, declaration)
+        running = experiments.running(loop.warehouse, use_case, as_of)
+        if champion is None:
+            summary.update(verdict="keep", reasons=["there is no champion to challenge"])
+        elif running is not None and running.started_at != as_of:
+            summary.update(verdict="keep", reasons=[f"the experiment with version {running.challenger} runs"])
+        else:
+            summary.update(_begin(loop, declaration, champion, as_of))
+    return summary
+
+
+def _begin(loop: Loop, declaration: UseCase, champion: release.Serving, as_of: datetime) -> dict:
+    frame = matured.training_frame(loop, declaration, as_of)
+    found = search.search(declaration, frame, as_of)
+    trials = [
+        {name: value for name, value in row.items() if name != "architecture"}
+        for row in found.trials.to_dict("records")
+    ]
+    told = {"trials": trials, "notes": list(found.notes)}
+    if found.winner == matured.architecture_of(declaration, champion.fitted):
+        return {"verdict": "keep", "reasons": ["no architecture did better than the champion's"], **told}
+    fitted = fit(declaration, frame, as_of, found.winner)
+    alpha = comparison.error_of_a_run(declaration.promotion.false_promotions_a_year, "quarterly")
+    about = (f"{trials[0]['family']}: {trials[0]['parameters']}",)
+    finding = candidates.successor(loop, declaration, frame, fitted, champion, as_of, alpha, about)
+    if finding.verdict == "keep":
+        release.keep(loop.warehouse, declaration, finding, as_of, STEP)
+        return {"verdict": "keep", "reasons": list(finding.reasons), **told}
+    number = release.challenge(
+        loop.warehouse, loop.registry, declaration, fitted, finding, frame, as_of, STEP
+    )
+    begun = experiments.begin(loop.warehouse, declaration, number, as_of)
+    return {
+        "verdict": "experiment",
+        "version": number,
+        "experiment": begun.experiment_id,
+        "share": begun.share,
+        "looks": list(begun.looks),
+        "reasons": list(finding.reasons),
+        **told,
+    }
+
+
+def look(loop: Loop, use_case: str, as_of: datetime) -> dict:
+    """Look at the experiment that runs at ``as_of``; its verdict ends it, and ``promote`` asks the owner.
+
+    On a day that is no registered look only harm, the assignment and the reviews are looked at. Returns the
+    signals and the verdict (None while it goes on); a note when none runs.
+    """
+    found = verdict_of(loop, LOOK, as_of, use_case)
+    if found is not None:
+        return found
+    declaration = loop.use_case(use_case)
+    with recorded(loop, LOOK, as_of, use_case) as summary:
+        matured.check_built(loop, LOOK, as_of)
+        running = experiments.running(loop.warehouse, use_case, as_of)
+        if running is None or running.started_at == as_of:
+            summary.update(verdict=None, note="no experiment has run a day")
+        else:
+            summary.update(_look(loop, declaration, running, as_of))
+    return summary
+
+
+def _look(loop: Loop, declaration: UseCase, running: Experiment, as_of: datetime) -> dict:
+    champion = matured.champion(loop, declaration)
+    if champion is None or champion.version != running.champion:
+        reasons = ("the champion has changed since it began, so there is nothing left to compare with",)
+        experiments.look(loop.warehouse, running, as_of, {}, "insufficient_evidence", reasons)
+        return {"verdict": "insufficient_evidence", "reasons": list(reasons)}
+    challenger = loop.registry.load(declaration.name, running.challenger).fitted
+    frame = matured.training_frame(loop, declaration, as_of)
+    rows = matured.labelled(declaration, frame, as_of)
+    rows = rows[rows["label_known_at"] > running.started_at]
+    signals, finding = _signals(loop, declaration, running, frame, rows, challenger, champion, as_of)
+    fallen = evaluation.verdict.experiment(signals, declaration.promotion, declaration.experiment)
+    figures = _figures(signals, len(rows))
+    if finding is not None:
+        figures["finding"] = finding.as_json()
+    kind, reasons = (fallen.kind, fallen.reasons) if fallen else (None, ())
+    experiments.look(loop.warehouse, running, as_of, figures, kind, reasons)
+    if kind == "promote":
+        release.request_approval(
+            loop.warehouse, loop.registry, declaration, running.challenger, finding, as_of
+        )
+    elif kind:
+        closed = release.Finding(kind, "; ".join(reasons), reasons, compared_with=running.champion)
+        release.keep(loop.warehouse, declaration, closed, as_of, STEP)
+    return {"verdict": kind, "reasons": list(reasons), "day": signals.day, **_figures(signals, len(rows))}
+
+
+def _signals(
+    loop: Loop,
+    declaration: UseCase,
+    running: Experiment,
+    frame: pd.DataFrame,
+    rows: pd.DataFrame,
+    challenger: Fitted,
+    champion: release.Serving,
+    as_of: datetime,
+) -> tuple[evaluation.verdict.ExperimentSignals, release.Finding | None]:
+    """What is known of the experiment today, and on a registered look the finding for its owner."""
+    declared, day = declaration.experiment, running.day(as_of)
+    alpha = _level(declaration, running, day, len(rows))
+    found = finding = None
+    if alpha is not None and len(rows):
+        found = candidates.compare(loop, declaration, frame, rows, challenger, champion, as_of, alpha)
+        fallen = evaluation.verdict.successor(found, declaration.promotion)
+        finding = candidates.finding_of(
+            declaration, found, fallen, running.champion, as_of, challenger.summary
+        )
+    stream, bound = experiment.arrivals(matured.compared(rows, challenger, champion.fitted))
+    arms, reviews = _arms(loop, running, as_of), _reviews(loop, running, as_of)
+    usual = (1 - declaration.promotion.confidence_level.value) / 2
+    daily = declared.harm_significance.value / running.looks[-1]
+    return evaluation.verdict.ExperimentSignals(
+        day=day,
+        sample_ratio=experiment.sample_ratio(
+            arms, {"champion": 1 - running.share, "challenger": running.share}
+        )
+        if sum(arms.values())
+        else None,
+        harm=experiment.harm(stream, declared.harm_significance.value, bound=bound) if len(stream) else None,
+        overrules=experiment.share_difference(
+            reviews["overruled"].to_numpy(bool),
+            (reviews["arm"] == "challenger").to_numpy(bool),
+            reviews["group_key"].to_numpy(str),
+            alpha=daily if alpha is None else usual,
+        ),
+        comparison=found,
+    ), finding
+
+
+def _level(declaration: UseCase, running: Experiment, day: int, labels: int) -> float | None:
+    """What today's comparison may err by, if a registered look is due today; else None.
+
+    A look is due once its day has come and no comparison was made since; the error is spent over the looks
+    that were made, by the labels that each had (O'Brien and Fleming; Lan and DeMets).
+    """
+    done = [(figures["day"], figures["labels"]) for figures in running.evidence.values() if figures["looked"]]
+    due = max((one for one in running.looks if one <= day), default=None)
+    if due is None or labels == 0 or any(made >= due or had >= labels for made, had in done):
+        return None
+    alpha = comparison.error_of_a_run(declaration.promotion.false_promotions_a_year, "quarterly")
+    last = running.looks[-1]
+    days, information = [made for made, _ in done] + [day], [had for _, had in done] + [labels]
+    fractions = [min(1.0, one / last) for one in days]
+    return experiment.o_brien_fleming(alpha, fractions, information)[-1].level
+
+
+def _arms(loop: Loop, running: Experiment, as_of: datetime) -> dict[str, int]:
+    """Groups that each arm has decided: what was drawn."""
+    rows = loop.warehouse.read(
+        "engine",
+        "select arm, count(distinct group_key) as groups from loop.decisions"
+        " where use_case = :use_case and as_of >= :started and as_of <= :as_of group by arm",
+        use_case=running.use_case,
+        started=running.started_at,
+        as_of=as_of,
+    ).to_pylist()
+    return {"champion": 0, "challenger": 0} | {row["arm"]: row["groups"] for row in rows}
+
+
+def _reviews(loop: Loop, running: Experiment, as_of: datetime) -> pd.DataFrame:
+    """The newest review of each decision of the experiment: arm, group_key, overruled."""
+    return loop.warehouse.read(
+        "engine",
+        """
+        select distinct on (decisions.decision_id)
+            decisions.arm, decisions.group_key, reviews.verdict = 'overrule' as overruled
+        from loop.reviews as reviews
+        inner join loop.decisions as decisions on reviews.decision_id = decisions.decision_id
+        where
+            decisions.use_case = :use_case
+            and decisions.as_of >= :started
+            and reviews.reviewed_at <= :as_of
+        order by decisions.decision_id, reviews.reviewed_at desc
+        """,
+        use_case=running.use_case,
+        started=running.started_at,
+        as_of=as_of,
+    ).to_pandas()
+
+
+def _figures(signals: evaluation.verdict.ExperimentSignals, labels: int) -> dict:
+    """The signals as JSON holds them."""
+    harm, overrules = signals.harm, signals.overrules
+    gain = signals.comparison.improvement["brier"].as_dict() if signals.comparison else None
+    return {
+        "day": signals.day,
+        "labels": labels,
+        "looked": signals.comparison is not None,
+        "sample_ratio": signals.sample_ratio,
+        "harm": {"p_value": harm.p_value, "groups": harm.n, "shown": harm.shown} if harm else None,
+        "overrules": overrules.as_dict() if overrules else None,
+        "improvement": gain,
+        "alpha": signals.comparison.alpha if signals.comparison else None,
+    }

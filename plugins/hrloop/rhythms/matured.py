@@ -1,0 +1,118 @@
+"""What the four rhythms look at: decisions whose outcome is known, and versions that never saw them."""
+
+import json
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+
+from hrloop import as_of as moment
+from hrloop import features, release
+from hrloop.decisions import policy
+from hrloop.labels import StaleWarehouse
+from hrloop.learning import Fitted, training
+from hrloop.learning.architecture import Architecture, declared
+from hrloop.rhythms import Loop, Refused
+from hrloop.rhythms.intake import refresh_decisions
+from hrloop.usecase import UseCase
+from hrloop.warehouse import steps
+
+VOLUME_DAYS = 91  # labels a month are counted over a quarter: exports come once a month
+
+
+def check_built(loop: Loop, step: str, as_of: datetime) -> None:
+    """Raise Refused when the warehouse was not built for this as_of."""
+    with loop.warehouse.engine("engine").connect() as connection:
+        stands = steps.latest_done(connection, "warehouse")
+    if stands is None or stands < as_of:
+        raise Refused(
+            f"{step} at {moment.text(as_of)}: the warehouse"
+            f" {'was never built' if stands is None else f'stands at {moment.text(stands)}'}."
+            " Run ingest, quality_gate and warehouse with this as_of first."
+        )
+
+
+def training_frame(loop: Loop, declaration: UseCase, as_of: datetime) -> pd.DataFrame:
+    """``features.training_frame``, once the loop's own decisions are all in the warehouse."""
+    try:
+        return features.training_frame(loop.warehouse, declaration, as_of)
+    except StaleWarehouse:  # it stands, as was checked: the loop's own decisions came after the build
+        refresh_decisions(loop)
+        return features.training_frame(loop.warehouse, declaration, as_of)
+
+
+def labelled(declaration: UseCase, frame: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+    """The decisions of a training frame with an observed label, and their ``weight`` for selection.
+
+    In the order of decision. Raises InsufficientLabels and what else learning refuses.
+    """
+    ready = training.prepare(declaration, frame, as_of)
+    return ready.rows.assign(weight=ready.weights.weight, label=ready.label)
+
+
+def fitted_to(fitted: Fitted) -> pd.Timestamp:
+    """When the newest of the decisions that a version was fitted on was taken."""
+    return pd.Timestamp(fitted.summary["parts"]["calibration"]["decided_to"])
+
+
+def unseen(rows: pd.DataFrame, fitted: Fitted) -> pd.DataFrame:
+    """The rows that nothing of this version was fitted on: decided after those, or not known then."""
+    learnt_at = pd.Timestamp(moment.parse(fitted.as_of))
+    return rows[(rows["decided_at"] > fitted_to(fitted)) | (rows["label_known_at"] > learnt_at)]
+
+
+def architecture_of(declaration: UseCase, fitted: Fitted) -> Architecture:
+    """What a version was learnt with; a model that does not say was learnt as the use case declares."""
+    return fitted.architecture or declared(declaration.learner)
+
+
+def compared(rows: pd.DataFrame, candidate: Fitted, reference: Fitted) -> pd.DataFrame:
+    """Rows with the ``probability`` of a version and that of the one in charge as ``reference``."""
+    return rows.assign(
+        probability=candidate.probability(rows),
+        reference=reference.probability(rows),
+        known_at=rows["label_known_at"],
+    )
+
+
+def labels_a_month(rows: pd.DataFrame, as_of: datetime) -> float:
+    """Labels that became known per month of 30.4 days, over the last quarter."""
+    recent = rows["label_known_at"] > as_of - pd.Timedelta(days=VOLUME_DAYS)
+    return float(recent.sum()) / (VOLUME_DAYS / 30.4)
+
+
+def recommended(declaration: UseCase, fitted: Fitted, cases: pd.DataFrame) -> np.ndarray:
+    """Whether a version would recommend the positive action (n,): ranks in the group, no exploration."""
+    ranked = policy.rank(
+        cases["group_key"].to_numpy(str), fitted.score(cases), np.arange(len(cases), dtype=float)
+    )
+    return ranked.rank <= policy.places(ranked.size, declaration.decision.advance_share.value)
+
+
+def with_protected(loop: Loop, declaration: UseCase, rows: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+    """Rows with a column for each protected attribute; for comparisons between groups alone."""
+    attributes = features.protected_frame(loop.warehouse, declaration, as_of)
+    return rows.merge(attributes, on="case_key", how="left", validate="many_to_one")
+
+
+def decided(loop: Loop, declaration: UseCase, as_of: datetime) -> pd.DataFrame | None:
+    """The features as they were logged with the loop's decisions before ``as_of``; None without any."""
+    rows = loop.warehouse.read(
+        "engine",
+        "select case_key, features::text as features from loop.decisions"
+        " where use_case = :use_case and as_of < :as_of order by case_key",
+        use_case=declaration.name,
+        as_of=as_of,
+    ).to_pandas()
+    if rows.empty:
+        return None
+    logged = pd.DataFrame(rows["features"].map(json.loads).tolist())
+    return logged.assign(case_key=rows["case_key"])
+
+
+def champion(loop: Loop, declaration: UseCase, before: datetime | None = None) -> release.Serving | None:
+    """The version in charge (``before``: under the calibrator live before then); None where there is none."""
+    try:
+        return release.serving(loop.warehouse, loop.registry, declaration, before)
+    except release.NoChampion:
+        return None

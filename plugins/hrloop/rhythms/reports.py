@@ -1,0 +1,187 @@
+"""Reports to be opened in a browser: an experiment for the model owner, the week for HR.
+
+Single HTML files that load nothing from anywhere, in ``<home>/reports``.
+"""
+
+from datetime import datetime, timedelta
+from html import escape
+from pathlib import Path
+
+import plotly.graph_objects as go
+from sqlalchemy import text
+
+from hrloop import as_of as moment
+from hrloop.release import experiments
+from hrloop.rhythms import Loop, Refused, verdict_of
+from hrloop.rhythms.experiments import STEP
+
+STYLE = """
+body { font: 16px/1.55 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem;
+       color: #1b1f24; background: #fff }
+h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2rem }
+table { border-collapse: collapse; width: 100%; font-size: .92rem }
+th, td { border-bottom: 1px solid #d0d7de; padding: .35rem .6rem; text-align: left; vertical-align: top }
+.verdict { font-size: 1.15rem; border-left: 4px solid #0969da; padding: .3rem .9rem; background: #f6f8fa }
+"""
+WEEK = timedelta(days=7)
+
+
+def experiment(loop: Loop, use_case: str) -> Path:
+    """Write the report of a use case's newest experiment, and return where. Raises Refused without one."""
+    declaration = loop.use_case(use_case)
+    found = experiments.latest(loop.warehouse, use_case)
+    if found is None:
+        raise Refused(f"{use_case} has had no experiment yet; quarterly_champion_challenger begins one")
+    begun = verdict_of(loop, STEP, found.started_at, use_case) or {}
+    looks = [{"as of": when, **figures} for when, figures in found.evidence.items()]
+    verdict = (found.verdict or "goes on").replace("_", " ")
+    title = f"{declaration.title}: version {found.challenger} tried against version {found.champion}"
+    parts = [
+        f"<p class='verdict'><strong>{escape(verdict.capitalize())}.</strong>"
+        f" {escape('; '.join(found.reasons))}</p>",
+        f"<p>Begun {moment.text(found.started_at)}. The challenger decides {found.share:.0%} of the groups;"
+        f" both score every case. Looks are on days {', '.join(map(str, found.looks))}, set before the"
+        " start. A plain comparison of the two arms could not choose a winner in four weeks"
+        " (docs/statistics.md); what chooses is the paired comparison on outcomes known since."
+        " The arms serve the guardrails.</p>",
+        "<h2>Better or worse than the champion</h2>",
+        _figure(looks),
+        "<h2>Every look</h2>",
+        _table(
+            [
+                "as of",
+                "day",
+                "new labels",
+                "better by (Brier)",
+                "from",
+                "to",
+                "harm p",
+                "arms p",
+                "overruled more by",
+            ],
+            [_look(look) for look in looks],
+        ),
+        "<h2>The search</h2>",
+        "".join(f"<p>{escape(note)}</p>" for note in begun.get("notes", [])),
+        _table(
+            ["family", "log loss on forward folds", "spread", "parameters"],
+            [
+                [one["family"], _number(one["log_loss"]), _number(one["spread"]), str(one["parameters"])]
+                for one in begun.get("trials", [])
+            ],
+        ),
+    ]
+    return _written(loop, f"experiment-{use_case}-{found.started_at:%Y-%m-%d}", title, parts)
+
+
+def weekly(loop: Loop, as_of: datetime) -> Path:
+    """Write what changed in the week before ``as_of`` and what the rhythms found, for every use case."""
+    since = as_of - WEEK
+    with loop.warehouse.engine("engine").connect() as connection:
+        notes = connection.execute(
+            text(
+                "select r.use_case, r.as_of, n.language, n.words from loop.change_notes as n"
+                " join loop.releases as r using (release_id) where r.as_of > :since and r.as_of <= :as_of"
+                " order by r.sequence, n.language"
+            ),
+            {"since": since, "as_of": as_of},
+        ).all()
+        found = connection.execute(
+            text(
+                "select as_of, use_case, step, state, summary from loop.steps"
+                " where as_of > :since and as_of <= :as_of and summary ? 'verdict'"
+                " order by as_of, use_case, step"
+            ),
+            {"since": since, "as_of": as_of},
+        ).all()
+    parts = (
+        ["<h2>What changed</h2>"] if notes else ["<p class='verdict'>Nothing that decides has changed.</p>"]
+    )
+    parts += [f"<p lang='{note.language}'>{escape(note.words)}</p>" for note in notes]
+    parts.append("<h2>What the rhythms found</h2>")
+    parts.append(
+        _table(
+            ["as of", "use case", "rhythm", "verdict", "why"],
+            [
+                [
+                    f"{row.as_of:%Y-%m-%d}",
+                    row.use_case,
+                    row.step.replace("_", " "),
+                    (row.summary["verdict"] or "goes on").replace("_", " "),
+                    "; ".join(row.summary.get("reasons") or [row.summary.get("note", "")]),
+                ]
+                for row in found
+            ],
+        )
+    )
+    return _written(loop, f"week-{as_of:%Y-%m-%d}", f"HR loop: the week to {as_of:%Y-%m-%d}", parts)
+
+
+def _figure(looks: list[dict]) -> str:
+    """The paired difference with its interval at each registered look."""
+    made = [look for look in looks if look.get("improvement")]
+    if not made:
+        return "<p>No registered look has been made yet.</p>"
+    gains = [look["improvement"] for look in made]
+    value = [gain["value"] for gain in gains]
+    figure = go.Figure(
+        go.Scatter(
+            x=[f"day {look['day']}" for look in made],
+            y=value,
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [gain["high"] - gain["value"] for gain in gains],
+                "arrayminus": [gain["value"] - gain["low"] for gain in gains],
+            },
+            mode="markers",
+            marker={"size": 11, "color": "#0969da"},
+        )
+    )
+    figure.add_hline(y=0, line_color="#57606a", line_dash="dot")
+    figure.update_layout(
+        yaxis_title="lower Brier score than the champion's",
+        margin={"l": 60, "r": 20, "t": 10, "b": 40},
+        height=340,
+        plot_bgcolor="#fff",
+        yaxis={"gridcolor": "#eaeef2"},
+    )
+    return figure.to_html(full_html=False, include_plotlyjs="inline", config={"displayModeBar": False})
+
+
+def _look(look: dict) -> list[str]:
+    gain, harm, overrules = look.get("improvement"), look.get("harm"), look.get("overrules")
+    return [
+        look["as of"],
+        str(look.get("day", "–")),
+        str(look.get("labels", "–")),
+        *(_number(gain[part]) if gain else "–" for part in ("value", "low", "high")),
+        _number(harm["p_value"]) if harm else "–",
+        _number(look.get("sample_ratio")),
+        f"{overrules['value']:+.1%}" if overrules and overrules["value"] is not None else "–",
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _table(names: list[str], rows: list[list[str]]) -> str:
+    head = "".join(f"<th scope='col'>{escape(name)}</th>" for name in names)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _written(loop: Loop, name: str, title: str, parts: list[str]) -> Path:
+    folder = loop.settings.home / "reports"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.html"
+    draft = path.with_suffix(".draft")
+    draft.write_text(
+        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{escape(title)}</title>"
+        f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style></head>"
+        f"<body><h1>{escape(title)}</h1>{''.join(parts)}</body></html>",
+        encoding="utf-8",
+    )
+    draft.replace(path)
+    return path

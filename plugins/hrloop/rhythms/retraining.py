@@ -1,0 +1,55 @@
+"""Weekly retraining: the champion's architecture on the newest labels; and releasing what was approved."""
+
+from datetime import datetime
+
+from hrloop import features, release
+from hrloop.learning import leaks
+from hrloop.rhythms import Loop, candidates, matured, recorded, verdict_of
+from hrloop.warehouse import steps
+
+STEP = "weekly_retraining"
+
+
+def retrain(loop: Loop, use_case: str, as_of: datetime) -> dict:
+    """Fit on the labels known by ``as_of``, measure, propose if convincing; the verdict and its reasons.
+
+    A use case without a champion learns its first version, with the declared architecture. Raises Refused
+    when the warehouse was not built for this as_of, LeakError for features from the future, and what else
+    learning refuses.
+    """
+    found = verdict_of(loop, STEP, as_of, use_case)
+    if found is not None:
+        return found
+    declaration = loop.use_case(use_case)
+    with recorded(loop, STEP, as_of, use_case) as summary:
+        matured.check_built(loop, STEP, as_of)
+        frame = matured.training_frame(loop, declaration, as_of)
+        leaks.check(
+            declaration,
+            frame,
+            features.scoring_frame(loop.warehouse, declaration, as_of),
+            matured.decided(loop, declaration, as_of),
+        )
+        champion = matured.champion(loop, declaration)
+        architecture = matured.architecture_of(declaration, champion.fitted) if champion else None
+        summary.update(
+            candidates.try_one(loop, declaration, frame, as_of, STEP, "weekly", champion, architecture)
+        )
+    return summary
+
+
+def release_if_approved(loop: Loop, use_case: str) -> dict | None:
+    """Put the newest version that its owner approved in charge; None when none waits with an approval.
+
+    The release is dated by where the warehouse stands. Raises ReleaseRefused when it may not be, such as
+    when the champion changed since it was measured.
+    """
+    declaration = loop.use_case(use_case)
+    spent = release.standing(release.read(loop.warehouse, use_case)).spent
+    approved = [number for number in loop.registry.approved(use_case) if number not in spent]
+    if not approved:
+        return None
+    with loop.warehouse.engine("engine").connect() as connection:
+        as_of = steps.latest_done(connection, "warehouse")
+    row = release.promote(loop.warehouse, loop.registry, declaration, approved[-1], as_of)
+    return {"version": row.version, "kind": row.kind, "approved_by": row.approved_by}

@@ -1,0 +1,78 @@
+"""Monthly reweighting: how strongly each feature may be used, by its worth and what people say."""
+
+import json
+from datetime import datetime
+
+import pandas as pd
+
+from hrloop.learning import reweighting
+from hrloop.rhythms import Loop, candidates, matured, recorded, verdict_of
+from hrloop.usecase import UseCase
+
+STEP = "monthly_reweighting"
+
+
+def reweight(loop: Loop, use_case: str, as_of: datetime) -> dict:
+    """Weigh the features, fit the champion's architecture under these weights, propose if convincing.
+
+    Returns the verdict, its reasons and the weights with theirs; a note without a champion, or without
+    outcomes that it did not learn from. Raises as ``retraining.retrain``.
+    """
+    found = verdict_of(loop, STEP, as_of, use_case)
+    if found is not None:
+        return found
+    declaration = loop.use_case(use_case)
+    with recorded(loop, STEP, as_of, use_case) as summary:
+        matured.check_built(loop, STEP, as_of)
+        champion = matured.champion(loop, declaration)
+        if champion is None:
+            summary.update(verdict="keep", version=None, reasons=["there is no champion to weigh anew"])
+            return summary
+        frame = matured.training_frame(loop, declaration, as_of)
+        rows = matured.labelled(declaration, frame, as_of)
+        fresh = matured.unseen(rows, champion.fitted)
+        newer = frame["decided_at"] > matured.fitted_to(champion.fitted)
+        weights = reweighting.feature_weights(
+            declaration,
+            reweighting.feature_performance(
+                champion.fitted, fresh, fresh["label"].to_numpy(), fresh["weight"].to_numpy(),
+                declaration.learner.seed,
+            ),
+            reweighting.feature_drift(declaration, frame[~newer], frame[newer]),
+            overrides(loop, declaration, as_of),
+        )  # fmt: skip
+        told = tuple(
+            f"{name} weighs {weights.weight[name]:g}: {'; '.join(reasons)}"
+            for name, reasons in weights.reasons.items()
+            if reasons
+        )
+        summary.update(
+            candidates.try_one(
+                loop, declaration, frame, as_of, STEP, "monthly", champion,
+                reweighting.reweighted(
+                    declaration, matured.architecture_of(declaration, champion.fitted), weights
+                ),
+                told,
+            ),
+            weights=weights.weight,
+            told=list(told),
+        )  # fmt: skip
+    return summary
+
+
+def overrides(loop: Loop, declaration: UseCase, as_of: datetime) -> pd.DataFrame:
+    """The reviews known by then: case_key, verdict, reason_code and the features that were scored."""
+    rows = loop.warehouse.read(
+        "engine",
+        """
+        select decisions.case_key, reviews.verdict, reviews.reason_code, decisions.features::text as features
+        from loop.reviews as reviews
+        inner join loop.decisions as decisions on reviews.decision_id = decisions.decision_id
+        where decisions.use_case = :use_case and reviews.reviewed_at <= :as_of
+        order by reviews.reviewed_at, reviews.review_id
+        """,
+        use_case=declaration.name,
+        as_of=as_of,
+    ).to_pandas()
+    snapshots = pd.DataFrame(rows.pop("features").map(json.loads).tolist(), columns=declaration.feature_names)
+    return pd.concat([rows, snapshots], axis=1)

@@ -1,0 +1,183 @@
+"""The release watch: for four weeks after a promotion, a broken guardrail puts the previous champion back."""
+
+from datetime import datetime, timedelta
+
+import pandas as pd
+
+from hrloop import evaluation, release
+from hrloop.evaluation import experiment, fairness
+from hrloop.evaluation.metrics import Interval
+from hrloop.learning import InsufficientLabels
+from hrloop.release import Release, UnreadableModel, ledger
+from hrloop.rhythms import Loop, matured, recorded, verdict_of
+from hrloop.usecase import UseCase
+
+STEP = "release_watch"
+BY = "release watch"
+
+
+def watch(loop: Loop, use_case: str, as_of: datetime) -> dict:
+    """Look at the newest promotion; roll it back at once when a guardrail is broken.
+
+    Returns verdict and reasons; a note when nothing is watched: no promotion, one that was rolled back, or
+    longer ago than the declared days. The first champion has no one to go back to and is not watched.
+    """
+    found = verdict_of(loop, STEP, as_of, use_case)
+    if found is not None:
+        return found
+    declaration = loop.use_case(use_case)
+    with recorded(loop, STEP, as_of, use_case) as summary:
+        matured.check_built(loop, STEP, as_of)
+        watched = _watched(loop, declaration, as_of)
+        if watched is None:
+            summary.update(verdict="keep", note="no release is watched")
+        else:
+            summary.update(_judge(loop, declaration, watched, as_of))
+    return summary
+
+
+def _watched(loop: Loop, declaration: UseCase, as_of: datetime) -> Release | None:
+    rows = release.read(loop.warehouse, declaration.name)
+    now, days = release.standing(rows), timedelta(days=declaration.watch.days.value)
+    promoted = next((row for row in reversed(rows) if row.kind in ledger.PROMOTIONS), None)
+    if promoted is None or promoted.version != now.champion or now.previous is None:
+        return None
+    return promoted if promoted.as_of <= as_of < promoted.as_of + days else None
+
+
+def _judge(loop: Loop, declaration: UseCase, watched: Release, as_of: datetime) -> dict:
+    signals = _signals(loop, declaration, watched, as_of)
+    fallen = evaluation.verdict.watch(signals, declaration.watch)
+    if fallen.kind == "roll_back":
+        release.rollback(
+            loop.warehouse,
+            loop.registry,
+            declaration,
+            BY,
+            "; ".join(fallen.reasons),
+            as_of,
+            version=watched.version,
+        )
+    return {"verdict": fallen.kind, "reasons": list(fallen.reasons), "version": watched.version}
+
+
+def _signals(
+    loop: Loop, declaration: UseCase, watched: Release, as_of: datetime
+) -> evaluation.verdict.WatchSignals:
+    errors = experiment.watch_errors(declaration.watch)
+    try:
+        champion = matured.champion(loop, declaration)
+        harm = _harm(loop, declaration, watched, champion, as_of, errors.harm)
+        readable = True
+    except UnreadableModel:
+        harm, readable = None, False
+    decided, reviewed = _decided(loop, watched, as_of), _reviewed(loop, watched, as_of)
+    return evaluation.verdict.WatchSignals(
+        readable=readable,
+        harm=harm,
+        overrules=_risen(reviewed, "overruled", errors.overrules),
+        reviews=_risen(decided, "routed", errors.reviews),
+        adverse=_adverse(loop, declaration, decided, errors.impact, as_of),
+    )
+
+
+def _harm(
+    loop: Loop,
+    declaration: UseCase,
+    watched: Release,
+    champion: release.Serving,
+    as_of: datetime,
+    alpha: float,
+) -> experiment.Sequential | None:
+    """The champion against the version before it, on labels that became known since the release."""
+    previous = loop.registry.load(declaration.name, watched.previous_version).fitted
+    frame = matured.training_frame(loop, declaration, as_of)
+    try:
+        rows = matured.labelled(declaration, frame, as_of)
+    except InsufficientLabels:
+        return None
+    rows = rows[rows["label_known_at"] > watched.as_of]
+    rows = matured.unseen(matured.unseen(rows, champion.fitted), previous)
+    stream, bound = experiment.arrivals(matured.compared(rows, champion.fitted, previous))
+    return experiment.harm(stream, alpha, bound=bound) if len(stream) else None
+
+
+def _decided(loop: Loop, watched: Release, as_of: datetime) -> pd.DataFrame:
+    """Decisions of the version and of the one before it: case_key, group_key, after, routed, action."""
+    return loop.warehouse.read(
+        "engine",
+        """
+        select
+            case_key,
+            group_key,
+            model_version = :version as after,
+            route = 'review' as routed,
+            recommended_action as action
+        from loop.decisions
+        where use_case = :use_case and model_version in (:version, :previous) and as_of <= :as_of
+        order by decision_id
+        """,
+        use_case=watched.use_case,
+        version=watched.version,
+        previous=watched.previous_version,
+        as_of=as_of,
+    ).to_pandas()
+
+
+def _reviewed(loop: Loop, watched: Release, as_of: datetime) -> pd.DataFrame:
+    """The newest review of each of these decisions: group_key, after, overruled."""
+    return loop.warehouse.read(
+        "engine",
+        """
+        select distinct on (decisions.decision_id)
+            decisions.group_key,
+            decisions.model_version = :version as after,
+            reviews.verdict = 'overrule' as overruled
+        from loop.reviews as reviews
+        inner join loop.decisions as decisions on reviews.decision_id = decisions.decision_id
+        where
+            decisions.use_case = :use_case
+            and decisions.model_version in (:version, :previous)
+            and reviews.reviewed_at <= :as_of
+        order by decisions.decision_id, reviews.reviewed_at desc
+        """,
+        use_case=watched.use_case,
+        version=watched.version,
+        previous=watched.previous_version,
+        as_of=as_of,
+    ).to_pandas()
+
+
+def _risen(rows: pd.DataFrame, happened: str, alpha: float) -> Interval:
+    return experiment.share_difference(
+        rows[happened].to_numpy(bool),
+        rows["after"].to_numpy(bool),
+        rows["group_key"].to_numpy(str),
+        alpha=alpha,
+    )
+
+
+def _adverse(
+    loop: Loop, declaration: UseCase, decided: pd.DataFrame, significance: float, as_of: datetime
+) -> tuple[str, ...] | None:
+    """Protected groups adversely selected by the version and not before; None without decisions of both."""
+    if decided.empty or not decided["after"].any() or decided["after"].all():
+        return None
+    rows = matured.with_protected(loop, declaration, decided, as_of)
+    rows["selected"] = rows["action"] == declaration.decision.actions.positive
+    found: list[set[str]] = []
+    for after in (False, True):
+        side, adverse = rows[rows["after"] == after], set()
+        for attribute in declaration.protected.attributes:
+            by_group = side.dropna(subset=[attribute]).groupby(attribute)["selected"].agg(["sum", "size"])
+            for one in fairness.impact_ratios(
+                {str(name): int(n) for name, n in by_group["sum"].items()},
+                {str(name): int(n) for name, n in by_group["size"].items()},
+                threshold=declaration.fairness.impact_ratio.value,
+                significance=significance if after else declaration.fairness.significance.value,
+                minimum=declaration.fairness.minimum_group.value,
+            ):
+                if one.finding == "adverse":
+                    adverse.add(f"{attribute} {one.group}")
+        found.append(adverse)
+    return tuple(sorted(found[1] - found[0]))
