@@ -9,7 +9,7 @@ database's, and a judgement is one transaction with the version's row locked. Wh
 - A judgement holds for the reason it was given with: a new reason for an approved version makes it
   ``requested`` again. A rejection is final, and so is an approval once the version is in charge.
 - Everything else that a release rests on is the service account's: versions and models, their descriptions,
-  the aliases, and the tags that a version is made with. Those tags never change, for anybody.
+  the aliases, change notes, and the tags that a version is made with. Those tags never change, for anybody.
 """
 
 import os
@@ -34,6 +34,7 @@ ALIASES = (*IN_CHARGE, "challenger")
 # MLflow's own tags are among them: one of them hides a version from every search.
 RESERVED = ("approval.", "artefact.", "evidence.", "hrloop.", "mlflow.")
 RESERVED_NAMES = ("as_of", "rhythm")
+NOTES = "change_note."  # told once a version is in charge, and so by the service account at any time
 
 Tags = Mapping[str, str]
 
@@ -206,8 +207,9 @@ class ApprovalStore(SqlAlchemyStore):
         self._check_tag(key)
         super().delete_model_version_tag(name, version, key)
 
-    @staticmethod
-    def _check_tag(key: str) -> None:
+    def _check_tag(self, key: str) -> None:
+        if key.strip().casefold().startswith(NOTES):
+            self._only_the_service(f"write the tag {key}")
         if _reserved(key):
             raise _denied(
                 f"the tag {key} is not for typing: the server writes it. To judge a version, set {REASON} and"
