@@ -34,7 +34,7 @@ ALIASES = (*IN_CHARGE, "challenger")
 # MLflow's own tags are among them: one of them hides a version from every search.
 RESERVED = ("approval.", "artefact.", "evidence.", "hrloop.", "mlflow.")
 RESERVED_NAMES = ("as_of", "rhythm")
-NOTES = "change_note."
+NOTES = "change_note."  # told once a version is in charge, and so by the service account at any time
 
 Tags = Mapping[str, str]
 
@@ -200,19 +200,16 @@ class ApprovalStore(SqlAlchemyStore):
             self._change(name, version, lambda tags, in_charge: reasoned(tags, tag.value, in_charge))
         else:
             self._check_tag(tag.key)
-            if tag.key.strip().casefold().startswith(NOTES):
-                self._only_the_service("write change notes")
             super().set_model_version_tag(name, version, tag)
 
     def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
         """Delete a tag of a version, unless a release rests on it."""
         self._check_tag(key)
-        if key.strip().casefold().startswith(NOTES):
-            self._only_the_service("delete change notes")
         super().delete_model_version_tag(name, version, key)
 
-    @staticmethod
-    def _check_tag(key: str) -> None:
+    def _check_tag(self, key: str) -> None:
+        if key.strip().casefold().startswith(NOTES):
+            self._only_the_service(f"write the tag {key}")
         if _reserved(key):
             raise _denied(
                 f"the tag {key} is not for typing: the server writes it. To judge a version, set {REASON} and"

@@ -303,10 +303,10 @@ def test_scored_by_the_champion_and_not_by_the_latest(
 
 
 def test_a_champion_that_cannot_be_read_decides_nothing(
-    world, champion, decide, cases, registry, warehouse, small_case, as_of
+    world, champion, decide, cases, tampered, warehouse, small_case, as_of
 ):
     world(cases(20), since=as_of - timedelta(days=3))
-    registry.tag(small_case.name, champion, {"artefact.sha256": "0" * 64})
+    tampered(small_case.name, champion, {"artefact.sha256": "0" * 64})
     with pytest.raises(UnreadableModel):
         decide(as_of)
     assert warehouse.read("engine", "select 1 from loop.decisions").num_rows == 0

@@ -220,7 +220,7 @@ def forbidden(name, source):
     yield "PATCH", "model-versions/update", {**version, "description": "mine"}
     stage = {**version, "stage": "Production", "archive_existing_versions": False}
     yield "POST", "model-versions/transition-stage", stage
-    for key in typed():
+    for key in (*typed(), "change_note.en", "Change_Note.sv"):
         yield "POST", "model-versions/set-tag", {**version, "key": key, "value": "owner"}
         yield "DELETE", "model-versions/delete-tag", {**version, "key": key}
 

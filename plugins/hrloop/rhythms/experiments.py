@@ -152,10 +152,8 @@ def _signals(
         finding = candidates.finding_of(
             declaration, found, fallen, running.champion, as_of, challenger.summary
         )
-    stream, bound = experiment.arrivals(matured.compared(rows, challenger, champion.fitted))
+    stream = experiment.arrivals(matured.compared(rows, challenger, champion.fitted))
     arms, reviews = _arms(loop, running, as_of), _reviews(loop, running, as_of)
-    usual = (1 - declaration.promotion.confidence_level.value) / 2
-    daily = declared.harm_significance.value / running.looks[-1]
     return evaluation.verdict.ExperimentSignals(
         day=day,
         sample_ratio=experiment.sample_ratio(
@@ -163,12 +161,14 @@ def _signals(
         )
         if sum(arms.values())
         else None,
-        harm=experiment.harm(stream, declared.harm_significance.value, bound=bound) if len(stream) else None,
+        harm=experiment.harm(stream.differences, declared.harm_significance.value, bound=stream.bound)
+        if len(rows)
+        else None,
         overrules=experiment.share_difference(
             reviews["overruled"].to_numpy(bool),
             (reviews["arm"] == "challenger").to_numpy(bool),
             reviews["group_key"].to_numpy(str),
-            alpha=daily if alpha is None else usual,
+            alpha=declared.harm_significance.value,
         ),
         comparison=found,
     ), finding

@@ -98,8 +98,8 @@ def _harm(
         return None
     rows = rows[rows["label_known_at"] > watched.as_of]
     rows = matured.unseen(matured.unseen(rows, champion.fitted), previous)
-    stream, bound = experiment.arrivals(matured.compared(rows, champion.fitted, previous))
-    return experiment.harm(stream, alpha, bound=bound) if len(stream) else None
+    stream = experiment.arrivals(matured.compared(rows, champion.fitted, previous))
+    return experiment.harm(stream.differences, alpha, bound=stream.bound) if len(rows) else None
 
 
 def _decided(loop: Loop, watched: Release, as_of: datetime) -> pd.DataFrame:
