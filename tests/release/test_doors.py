@@ -314,14 +314,14 @@ def test_an_alias_given_without_any_release_is_taken_away(propose, warehouse, re
     assert "champion" not in registry.aliases(small_case.name)
 
 
-def test_twenty_promoters(propose, warehouse, registry, small_case, owner, as_of):
+def test_fifty_promoters(propose, warehouse, registry, small_case, owner, as_of):
     """Of two versions, both approved and both measured against no champion: one winner, one row."""
     versions = [propose(seed, approve_as=owner, rhythm=f"rhythm {seed}") for seed in (1, 2)]
     rows, errors = _at_once(
-        20, lambda n: release.promote(warehouse, registry, small_case, versions[n % 2], as_of)
+        50, lambda n: release.promote(warehouse, registry, small_case, versions[n % 2], as_of)
     )
     (written,) = release.read(warehouse, small_case.name)
-    assert rows == [written] * 10  # those who asked for the winner, all but one of them again
+    assert rows == [written] * 25  # those who asked for the winner, all but one of them again
     assert all(f"today's is version {written.version}" in str(error) for error in errors)
     assert registry.aliases(small_case.name)["champion"] == written.version
 

@@ -46,17 +46,16 @@ def reweight(loop: Loop, use_case: str, as_of: datetime) -> dict:
             for name, reasons in weights.reasons.items()
             if reasons
         )
+        summary.update(weights=weights.weight, told=list(told))
+        architecture = reweighting.reweighted(
+            declaration, matured.architecture_of(declaration, champion.fitted), weights
+        )
+        if architecture.weights(declaration.feature_names) is None:
+            summary.update(verdict="keep", version=None, reasons=["nothing speaks for other weights"])
+            return summary
         summary.update(
-            candidates.try_one(
-                loop, declaration, frame, as_of, STEP, "monthly", champion,
-                reweighting.reweighted(
-                    declaration, matured.architecture_of(declaration, champion.fitted), weights
-                ),
-                told,
-            ),
-            weights=weights.weight,
-            told=list(told),
-        )  # fmt: skip
+            candidates.try_one(loop, declaration, frame, as_of, STEP, "monthly", champion, architecture, told)
+        )
     return summary
 
 
