@@ -48,6 +48,7 @@ def project(tmp_path_factory) -> Path:
         "minimum_group": "5000",
         "weekly": "10",  # an error of 0.19 a run: a hundred labels of a small company show no less
         "quarterly": "0.8",
+        "days": "200",  # of a watch: some dozen labels mature a month
     }
     for key, value in values.items():
         declaration = re.sub(rf"(\b{key}:\n\s+value: )\S+", rf"\g<1>{value}", declaration)
@@ -161,7 +162,8 @@ def test_a_better_candidate_is_promoted_after_approval(
 ):
     bad = put_in_charge(AS_OF - 90 * DAY, wrong=True)
     runner.run("weekly_retraining", loop.settings, as_of=moment.text(AS_OF))
-    assert summary(loop, "weekly_retraining")["verdict"] == "promote", summary(loop, "weekly_retraining")
+    found = summary(loop, "weekly_retraining")
+    assert found["verdict"] == "promote", found["reasons"]
     better = registry.versions(NAME)[-1]
     assert better.number != bad
     assert better.tags["evidence.compared_with"] == str(bad)
@@ -220,7 +222,7 @@ def test_a_rejection_given_in_mlflow_is_on_file_and_the_version_never_promoted(
 def test_a_release_that_harms_is_rolled_back_by_one_run_of_the_watch(runner, loop, registry, put_in_charge):
     """Its outcomes show the harm; the next decisions are scored by the version before."""
     good = put_in_charge(AS_OF - 90 * DAY)
-    bad = put_in_charge(AS_OF - 27 * DAY, wrong=True)
+    bad = put_in_charge(AS_OF - 80 * DAY, wrong=True)
     assert runner.run("release_watch", loop.settings, as_of=moment.text(AS_OF))["state"] == "success"
     found = summary(loop, "release_watch")
     assert (found["verdict"], found["version"]) == ("roll_back", bad), found
@@ -237,7 +239,7 @@ def test_a_release_that_cannot_be_read_any_more_is_rolled_back(
     runner, loop, registry, put_in_charge, tampered
 ):
     good = put_in_charge(AS_OF - 90 * DAY)
-    broken = put_in_charge(AS_OF - 27 * DAY, wrong=True)
+    broken = put_in_charge(AS_OF - 80 * DAY, wrong=True)
     tampered(NAME, broken, {"artefact.sha256": "0" * 64})
     runner.run("release_watch", loop.settings, as_of=moment.text(AS_OF))
     assert summary(loop, "release_watch")["reasons"] == ["the model in charge cannot be read"]
@@ -256,10 +258,10 @@ def test_an_alias_moved_by_hand_is_put_back_and_reported(runner, loop, registry,
 def test_a_calibrator_that_worsened_comes_off_by_itself_and_a_better_one_goes_live(
     runner, loop, use_case, registry, put_in_charge
 ):
-    version = put_in_charge(AS_OF - 300 * DAY)
+    version = put_in_charge(AS_OF - 120 * DAY)
     off = Platt(slope=1.0, intercept=-4.0).as_dict()
     finding = Finding("promote", "By force.", details={"calibrator": off})
-    release.calibrate(loop.warehouse, registry, use_case, version, finding, AS_OF - 200 * DAY)
+    release.calibrate(loop.warehouse, registry, use_case, version, finding, AS_OF - 110 * DAY)
     for day in (1, 0):
         as_of = moment.text(AS_OF - day * DAY)
         assert runner.run("daily_calibration", loop.settings, as_of=as_of)["state"] == "success"
@@ -290,7 +292,7 @@ def test_the_monthly_weights_follow_what_was_measured_and_said(
 def test_an_experiment_runs_its_course(runner, loop, use_case, registry, owner, put_in_charge):
     """Against a champion that ranks the wrong way round any architecture wins, once its labels are in."""
     started = AS_OF - 60 * DAY
-    champion = put_in_charge(AS_OF - 300 * DAY, wrong=True)
+    champion = put_in_charge(AS_OF - 120 * DAY, wrong=True)
     first = moment.text(started)
     assert runner.run("quarterly_champion_challenger", loop.settings, as_of=first)["state"] == "success"
     begun = summary(loop, "quarterly_champion_challenger", started)
