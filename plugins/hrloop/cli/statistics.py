@@ -46,7 +46,7 @@ def statistics(
     if as_json:
         print(json.dumps(tables, indent=2))
     else:
-        show(tables, Console(width=max(console.width, 130)))
+        show(tables, Console(width=max(console.width, 140)))
 
 
 def show(tables: dict[str, Any], to: Console) -> None:
