@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hrloop import as_of as moment
 from hrloop import learning, practice, release
+from hrloop.learning import Architecture
 from hrloop.learning.calibration import Platt
 from hrloop.release import Finding, experiments
 from hrloop.rhythms import Loop, intake, matured, milestones, verdict_of
@@ -93,9 +94,11 @@ def learnt(loop, use_case):
 
     def make(as_of, wrong=False):
         frame = matured.training_frame(loop, use_case, as_of)
-        if wrong:
-            frame = frame.assign(label=1 - frame["label"])
-        return learning.fit(use_case, frame, as_of), frame
+        if not wrong:
+            return learning.fit(use_case, frame, as_of), frame
+        turned = frame.assign(label=1 - frame["label"])
+        # an architecture that nobody would choose, so that any search finds another
+        return learning.fit(use_case, turned, as_of, Architecture("linear", {"C": 50.0})), frame
 
     return make
 
@@ -163,7 +166,7 @@ def test_a_better_candidate_is_promoted_after_approval(
     bad = put_in_charge(AS_OF - 90 * DAY, wrong=True)
     runner.run("weekly_retraining", loop.settings, as_of=moment.text(AS_OF))
     found = summary(loop, "weekly_retraining")
-    assert found["verdict"] == "promote", found["reasons"]
+    assert found["verdict"] == "promote", "\n".join(found["reasons"])
     better = registry.versions(NAME)[-1]
     assert better.number != bad
     assert better.tags["evidence.compared_with"] == str(bad)

@@ -264,6 +264,9 @@ def test_decisions_are_checked_and_asking_again_changes_nothing(tmp_path):
     before = contents(tmp_path)
     assert answer(tmp_path, "2023-11", given.sample(frac=1, random_state=0)).files == 0
     assert contents(tmp_path) == before
+    since = pd.DataFrame({"application_id": ids(tmp_path, 2), "recommended_action": "advance"})
+    assert answer(tmp_path, "2023-11", pd.concat([given, since])).files == 0
+    assert contents(tmp_path) == before
     with pytest.raises(ValueError, match="answered already, with other decisions"):
         answer(tmp_path, "2023-11", given.assign(recommended_action="decline"))
     with pytest.raises(ValueError, match="answered already, with other decisions"):
