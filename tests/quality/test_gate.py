@@ -45,6 +45,8 @@ def test_a_bad_batch_blocks_until_all_its_keys_have_come_again(company):
         "2026-09-04-rest.csv": "passed",
     }
     assert company.balanced()
+    assert not company.gate("2026-09-03").passed  # run again, it says what it said
+    assert company.gate("2026-09-04").passed
 
 
 def test_a_correction_that_is_no_better_opens_nothing(company):

@@ -24,7 +24,7 @@ from hrloop import sources
 from hrloop.quality.quarantine import LOCK, ROLE, move, rows_of
 from hrloop.quality.rules import broken
 from hrloop.quality.suites import Suite, SuiteError, fingerprint, load_suites
-from hrloop.quality.verdicts import Result, supersede, write
+from hrloop.quality.verdicts import Result, in_the_way, supersede, write
 from hrloop.settings import Settings
 from hrloop.sources import contract, declaration
 from hrloop.warehouse import Warehouse, tables
@@ -292,11 +292,11 @@ def _report(
                     "select r.system || '.' || r.table_name, b.file_name, r.check_name, r.field,"
                     " r.group_column || '=' || r.group_value, r.observed, r.threshold, r.detail"
                     " from loop.gate_results as r join loop.batches as b using (batch_id)"
-                    " where b.status = 'failed' and b.arrived_at <= :as_of and not r.passed"
+                    " where b.batch_id = any(:failed) and not r.passed"
                     " order by b.arrived_at, 1, b.batch_id, r.check_name, r.field,"
                     " r.group_column nulls first, r.group_value"
                 ),
-                {"as_of": as_of},
+                {"failed": in_the_way(connection, as_of)},
             )
         ]
         judged = connection.execute(

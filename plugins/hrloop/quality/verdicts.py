@@ -79,25 +79,34 @@ def supersede(connection: Connection, as_of: datetime) -> None:
     begins with its own (``2024-05-01.csv`` to ``2024-05-01-corrected.csv``): any delivery would hold all of
     no keys, and the month that the empty file stands for would be lost unnoticed.
     """
+    connection.execute(
+        update(tables.batches)
+        .where(tables.batches.c.status == "failed", tables.batches.c.arrived_at <= as_of)
+        .where(tables.batches.c.batch_id.not_in(in_the_way(connection, as_of)))
+        .values(status="superseded")
+    )
+
+
+def in_the_way(connection: Connection, as_of: datetime) -> list[str]:
+    """The failed batches that no delivery had replaced by ``as_of``, whatever has come since."""
     rows = connection.execute(
         text(
             "select system || '.' || table_name as table, batch_id, file_name, arrived_at, status"
-            " from loop.batches where status in ('failed', 'passed') and arrived_at <= :as_of"
+            " from loop.batches where status in ('failed', 'superseded', 'passed') and arrived_at <= :as_of"
+            " and gated_as_of is not null"  # a file that was refused was never judged
         ),
         {"as_of": as_of},
     ).all()
-    for failed in (row for row in rows if row.status == "failed"):
+    found = []
+    for failed in (row for row in rows if row.status != "passed"):
         later = [
             row
             for row in rows
             if row.status == "passed" and row.table == failed.table and _order(row) > _order(failed)
         ]
-        if later and _replaced(connection, contract.load()[failed.table], failed, later):
-            connection.execute(
-                update(tables.batches)
-                .where(tables.batches.c.batch_id == failed.batch_id)
-                .values(status="superseded")
-            )
+        if not (later and _replaced(connection, contract.load()[failed.table], failed, later)):
+            found.append(failed.batch_id)
+    return found
 
 
 def _order(batch) -> tuple[datetime, str, str]:
