@@ -32,7 +32,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]
     for step in (intake.ingest, intake.gate, intake.build):
         step(loop, AS_OF)
     declaration = loop.use_case(USE_CASE)
-    with recorded(loop, "training", AS_OF, USE_CASE) as summary:
+    with recorded(loop, "weekly_retraining", AS_OF, USE_CASE) as summary:
         fitted = learning.fit(declaration, features.training_frame(loop.warehouse, declaration, AS_OF), AS_OF)
         finding = release.Finding("insufficient_evidence", "A test of the notebooks.", ("too small",))
         release.keep(loop.warehouse, declaration, finding, AS_OF)
