@@ -14,6 +14,7 @@ from hrloop.practice import (
     JOB_FAMILY_SYNONYMS,
     SKILL_SYNONYMS,
     SKILLS,
+    Shift,
     answer,
     history,
     review,
@@ -24,6 +25,7 @@ from hrloop.practice.exports import COLUMNS, GROUPS
 from hrloop.practice.hiring import FOLLOW_RATE
 from hrloop.practice.taxonomy import seed_csv
 from hrloop.sources import contract
+from scipy.special import logit
 
 SEEDS = Path(__file__).resolve().parents[2] / "dbt" / "seeds"
 MONTHS = 36
@@ -483,6 +485,59 @@ def test_impossible_companies_are_refused(tmp_path, wrong, says):
     with pytest.raises(ValueError, match=says):
         history(tmp_path, **wrong)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def shifted(tmp_path_factory):
+    """The same three months without and with a shift in the second."""
+    folders = {}
+    for name, shift in (("as ever", None), ("shifted", Shift(month=1, log_odds=1.2))):
+        folders[name] = tmp_path_factory.mktemp(name)
+        history(folders[name], months=3, applications_per_month=2000, seed=3, shift=shift)
+    return folders
+
+
+def test_a_shift_changes_nothing_before_its_month(shifted):
+    as_ever, after = contents(shifted["as ever"]), contents(shifted["shifted"])
+    same = {name for name in as_ever if as_ever[name] == after[name]}
+    assert {name for name in as_ever if "truth" in name} - same == {
+        "truth/applications/2023-11.parquet",
+        "truth/applications/2023-12.parquet",
+    }
+    # nobody was reviewed within three months: all that the exports show is as ever
+    assert {name for name in as_ever if "landing" in name} <= same
+
+
+@pytest.mark.parametrize("months", [3, 6, 12, 24])
+def test_a_shift_lowers_the_log_odds_of_success_by_what_it_says(shifted, months):
+    as_ever, after = truth(shifted["as ever"]), truth(shifted["shifted"])
+    later = ~after["application_id"].str.startswith("A2310")
+    chance = after.loc[later, f"probability_good_at_{months}"]
+    odds = logit(as_ever.loc[later, f"probability_good_at_{months}"]) - logit(chance)
+    assert odds.to_numpy() == pytest.approx(1.2)
+    good = after.loc[later, f"would_be_good_at_{months}"]
+    error = np.sqrt((chance * (1 - chance)).sum())
+    assert abs(good.sum() - chance.sum()) < 3.5 * error
+    assert good.sum() < as_ever.loc[later, f"would_be_good_at_{months}"].sum() - 10 * error
+    assert after["months_until_leaving"].equals(as_ever["months_until_leaving"])
+
+
+def test_a_company_that_shifts_is_another_company_and_goes_on_as_such(tmp_path, shifted):
+    shift = Shift(month=1, log_odds=1.2)
+    history(tmp_path, months=1, applications_per_month=2000, seed=3, shift=shift)
+    with pytest.raises(ValueError, match="holds another practice company"):
+        history(tmp_path, months=3, applications_per_month=2000, seed=3)
+    answer(tmp_path, "2023-10")
+    answer(tmp_path, "2023-11")
+    assert contents(tmp_path) == contents(shifted["shifted"])
+
+
+@pytest.mark.parametrize(
+    ("month", "log_odds", "says"), [(-1, 1.0, "index of a month"), (0, 0.0, "rarer"), (0, np.inf, "rarer")]
+)
+def test_an_impossible_shift_is_refused(month, log_odds, says):
+    with pytest.raises(ValueError, match=says):
+        Shift(month, log_odds)
 
 
 def test_there_is_no_answer_without_a_history(tmp_path):

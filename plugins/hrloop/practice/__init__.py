@@ -5,6 +5,7 @@ what its recruiters think of decisions, ``truth`` reads what would have become o
 taxonomy of skills and job families is in ``taxonomy``.
 """
 
+from hrloop.practice.company import Shift
 from hrloop.practice.reviewing import review
 from hrloop.practice.simulation import Report, answer, history, truth
 from hrloop.practice.taxonomy import JOB_FAMILIES, JOB_FAMILY_SYNONYMS, SKILL_SYNONYMS, SKILLS
@@ -15,6 +16,7 @@ __all__ = [
     "SKILLS",
     "SKILL_SYNONYMS",
     "Report",
+    "Shift",
     "answer",
     "history",
     "review",

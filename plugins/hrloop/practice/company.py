@@ -50,12 +50,31 @@ DAY = np.timedelta64(86_400, "s")
 
 
 @dataclass(frozen=True)
+class Shift:
+    """Success becomes rarer for whoever applies from a month on.
+
+    ``month``: index of that month; ``log_odds``: by how much the log-odds of a good outcome fall, at each
+    milestone alike.
+    """
+
+    month: int
+    log_odds: float
+
+    def __post_init__(self):
+        if self.month < 0:
+            raise ValueError(f"shift.month is {self.month}; give the index of a month, 0 for the first")
+        if not 0 < self.log_odds < np.inf:
+            raise ValueError(f"shift.log_odds is {self.log_odds}; success becomes rarer by more than 0")
+
+
+@dataclass(frozen=True)
 class Company:
-    """A practice company: everything it does follows from these three and from the decisions it is given."""
+    """A practice company: everything it does follows from these and from the decisions it is given."""
 
     seed: int
     start: date
     applications_per_month: int
+    shift: Shift | None = None
 
     def __post_init__(self):
         if self.start.day != 1:

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.special import ndtr
+from scipy.special import expit, logit, ndtr, ndtri
 
 from hrloop.practice.company import (
     DEPARTMENTS,
@@ -65,6 +65,7 @@ REVERSAL_MONTH = 18
 MILESTONES = (3, 6, 12, 24)
 GOOD_RATING = 3.5
 RATING_BASE, RATING_SLOPE, RATING_NOISE = 3.30, 0.45, 0.30
+ROUNDED_UP = 3.45  # ratings have one decimal: from here on it is written as 3.5
 LEAVING_HORIZON = 480.0  # months; nobody's stay is drawn longer
 
 FIRST_NAMES = {
@@ -199,7 +200,8 @@ def fates(company: Company, index: int, applications: pd.DataFrame) -> pd.DataFr
 
     ``would_be_good_at_<m>``: no voluntary or involuntary exit before month m, and a rating of at least 3.5
     in the review of month m. ``probability_good_at_<m>`` is the probability of just that, given all traits,
-    before chance is drawn. ``months_until_leaving`` and ``leaving_kind`` also know the end of a fixed-term
+    before chance is drawn; a shift of the company lowers it through ratings alone, people stay as long as
+    they would have. ``months_until_leaving`` and ``leaving_kind`` also know the end of a fixed-term
     contract, at which the outcome can no longer be observed; layoffs come on top.
     """
     rng = company.rng(index, "fates")
@@ -227,12 +229,15 @@ def fates(company: Company, index: int, applications: pd.DataFrame) -> pd.DataFr
     for column, months in enumerate(MILESTONES):
         performance = early if months <= REVERSAL_MONTH else late
         expected = RATING_BASE + RATING_SLOPE * performance
+        survival = np.exp(-_hazard_until(months, leaves_early.sum(axis=1), leaves_late.sum(axis=1)))
+        probability = survival * ndtr((expected - ROUNDED_UP) / RATING_NOISE)
+        if company.shift and index >= company.shift.month:
+            probability = expit(logit(probability) - company.shift.log_odds)
+            expected = ROUNDED_UP + RATING_NOISE * ndtri(probability / survival)
         rating = np.clip(np.round(expected + noise[:, column], 1), 1, 5)
         fate[f"rating_{months}"] = rating
         fate[f"would_be_good_at_{months}"] = (stay >= months) & (rating >= GOOD_RATING)
-        survival = np.exp(-_hazard_until(months, leaves_early.sum(axis=1), leaves_late.sum(axis=1)))
-        # ratings have one decimal: 3.45 and above is written as 3.5
-        fate[f"probability_good_at_{months}"] = survival * ndtr((expected - 3.45) / RATING_NOISE)
+        fate[f"probability_good_at_{months}"] = probability
     return pd.DataFrame(fate)
 
 
