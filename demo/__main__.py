@@ -95,7 +95,7 @@ class Demo:
         """Run a rhythm, and tell its verdict with the reasons."""
         self.run(as_of, dag_id)
         found = verdict_of(self.loop, step or dag_id, as_of, USE_CASE)
-        kind = found.get("verdict") or found.get("note") or "agreed"
+        kind = found.get("verdict", "moved" if found.get("moved") else "agreed") or "goes on"
         reasons = found.get("reasons") or found.get("moved") or []
         self.verdicts.append((f"{as_of:%Y-%m-%d}", step or dag_id, kind, "; ".join(reasons)))
         self.say(f"  → [bold]{kind.replace('_', ' ')}[/bold]: {'; '.join(reasons) or '–'}")

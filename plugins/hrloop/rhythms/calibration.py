@@ -15,7 +15,7 @@ from hrloop.evaluation.verdict import Kind
 from hrloop.learning import InsufficientHistory, InsufficientLabels, recalibration
 from hrloop.learning.calibration import Calibrator, from_dict
 from hrloop.release import Release, ledger
-from hrloop.rhythms import Loop, matured, recorded, verdict_of
+from hrloop.rhythms import Loop, matured
 from hrloop.usecase import Calibration, UseCase
 
 STEP = "daily_calibration"
@@ -52,21 +52,17 @@ def calibrate(loop: Loop, use_case: str, as_of: datetime) -> dict:
     Returns verdict, reasons, the candidate's name and the log loss of both on the newest labels. Raises
     Refused when the warehouse was not built for this as_of, and what learning refuses.
     """
-    found = verdict_of(loop, STEP, as_of, use_case)
-    if found is not None:
-        return found
-    declaration = loop.use_case(use_case)
-    with recorded(loop, STEP, as_of, use_case) as summary:
-        matured.check_built(loop, STEP, as_of)
-        champion = matured.champion(loop, declaration)
-        if champion is None:
-            summary.update(verdict="keep", reasons=["there is no champion to calibrate"])
-            return summary
-        try:
-            summary.update(_decide(loop, declaration, champion, as_of))
-        except (InsufficientHistory, InsufficientLabels) as reason:
-            summary.update(verdict="insufficient_evidence", reasons=[str(reason)])
-    return summary
+    return matured.verdict_once(loop, STEP, use_case, as_of, _find)
+
+
+def _find(loop: Loop, declaration: UseCase, as_of: datetime) -> dict:
+    champion = matured.champion(loop, declaration)
+    if champion is None:
+        return {"verdict": "keep", "reasons": ["there is no champion to calibrate"]}
+    try:
+        return _decide(loop, declaration, champion, as_of)
+    except (InsufficientHistory, InsufficientLabels) as reason:
+        return {"verdict": "insufficient_evidence", "reasons": [str(reason)]}
 
 
 def look(scored: pd.DataFrame, live: Live, declared: Calibration, as_of: datetime) -> Found:

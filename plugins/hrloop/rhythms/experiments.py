@@ -14,7 +14,7 @@ from hrloop.evaluation import comparison, experiment
 from hrloop.learning import Fitted, fit, search
 from hrloop.release import experiments
 from hrloop.release.experiments import Experiment
-from hrloop.rhythms import Loop, candidates, matured, recorded, verdict_of
+from hrloop.rhythms import Loop, candidates, matured
 from hrloop.usecase import UseCase
 from hrloop.warehouse import steps
 
@@ -36,21 +36,17 @@ def start(loop: Loop, use_case: str, as_of: datetime) -> dict:
     when the search found nothing better than the champion's architecture on the forward folds, and when the
     winner is measurably worse than the champion on held-out labels already.
     """
-    found = verdict_of(loop, STEP, as_of, use_case)
-    if found is not None:
-        return found
-    declaration = loop.use_case(use_case)
-    with recorded(loop, STEP, as_of, use_case) as summary:
-        matured.check_built(loop, STEP, as_of)
-        champion = matured.champion(loop, declaration)
-        running = experiments.running(loop.warehouse, use_case, as_of)
-        if champion is None:
-            summary.update(verdict="keep", reasons=["there is no champion to challenge"])
-        elif running is not None and running.started_at != as_of:
-            summary.update(verdict="keep", reasons=[f"the experiment with version {running.challenger} runs"])
-        else:
-            summary.update(_begin(loop, declaration, champion, as_of))
-    return summary
+    return matured.verdict_once(loop, STEP, use_case, as_of, _start)
+
+
+def _start(loop: Loop, declaration: UseCase, as_of: datetime) -> dict:
+    champion = matured.champion(loop, declaration)
+    running = experiments.running(loop.warehouse, declaration.name, as_of)
+    if champion is None:
+        return {"verdict": "keep", "reasons": ["there is no champion to challenge"]}
+    if running is not None and running.started_at != as_of:
+        return {"verdict": "keep", "reasons": [f"the experiment with version {running.challenger} runs"]}
+    return _begin(loop, declaration, champion, as_of)
 
 
 def _begin(loop: Loop, declaration: UseCase, champion: release.Serving, as_of: datetime) -> dict:
@@ -89,20 +85,16 @@ def look(loop: Loop, use_case: str, as_of: datetime) -> dict:
     """Look at the experiment that runs at ``as_of``; its verdict ends it, and ``promote`` asks the owner.
 
     On a day that is no registered look only harm, the assignment and the reviews are looked at. Returns the
-    signals and the verdict (None while it goes on); a note when none runs.
+    signals and the verdict, None while it goes on or when none runs.
     """
-    found = verdict_of(loop, LOOK, as_of, use_case)
-    if found is not None:
-        return found
-    declaration = loop.use_case(use_case)
-    with recorded(loop, LOOK, as_of, use_case) as summary:
-        matured.check_built(loop, LOOK, as_of)
-        running = experiments.running(loop.warehouse, use_case, as_of)
-        if running is None or running.started_at == as_of:
-            summary.update(verdict=None, note="no experiment has run a day")
-        else:
-            summary.update(_look(loop, declaration, running, as_of))
-    return summary
+    return matured.verdict_once(loop, LOOK, use_case, as_of, _find)
+
+
+def _find(loop: Loop, declaration: UseCase, as_of: datetime) -> dict:
+    running = experiments.running(loop.warehouse, declaration.name, as_of)
+    if running is None or running.started_at == as_of:
+        return {"verdict": None, "reasons": ["no experiment has run a day"]}
+    return _look(loop, declaration, running, as_of)
 
 
 def _look(loop: Loop, declaration: UseCase, running: Experiment, as_of: datetime) -> dict:

@@ -1,6 +1,7 @@
 """What the four rhythms look at: decisions whose outcome is known, and versions that never saw them."""
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 
 import numpy as np
@@ -12,7 +13,7 @@ from hrloop.decisions import policy
 from hrloop.labels import StaleWarehouse
 from hrloop.learning import Fitted, training
 from hrloop.learning.architecture import Architecture, declared
-from hrloop.rhythms import Loop, Refused
+from hrloop.rhythms import Loop, Refused, recorded, verdict_of
 from hrloop.rhythms.intake import refresh_decisions
 from hrloop.usecase import UseCase
 from hrloop.warehouse import steps
@@ -30,6 +31,23 @@ def check_built(loop: Loop, step: str, as_of: datetime) -> None:
             f" {'was never built' if stands is None else f'stands at {moment.text(stands)}'}."
             " Run ingest, quality_gate and warehouse with this as_of first."
         )
+
+
+def verdict_once(
+    loop: Loop, step: str, use_case: str, as_of: datetime, find: Callable[[Loop, UseCase, datetime], dict]
+) -> dict:
+    """What a rhythm finds at ``as_of``: by ``find`` and on record the first time, from the record after that.
+
+    Raises Refused when the warehouse was not built for this as_of, and what ``find`` raises.
+    """
+    found = verdict_of(loop, step, as_of, use_case)
+    if found is not None:
+        return found
+    declaration = loop.use_case(use_case)
+    with recorded(loop, step, as_of, use_case) as summary:
+        check_built(loop, step, as_of)
+        summary.update(find(loop, declaration, as_of))
+    return summary
 
 
 def training_frame(loop: Loop, declaration: UseCase, as_of: datetime) -> pd.DataFrame:

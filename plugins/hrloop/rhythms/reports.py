@@ -108,7 +108,7 @@ def weekly(loop: Loop, as_of: datetime) -> Path:
                     row.use_case,
                     row.step.replace("_", " "),
                     (row.summary["verdict"] or "goes on").replace("_", " "),
-                    "; ".join(row.summary.get("reasons") or [row.summary.get("note", "")]),
+                    "; ".join(row.summary["reasons"]),
                 ]
                 for row in found
             ],

@@ -4,7 +4,8 @@ from datetime import datetime
 
 from hrloop import features, release
 from hrloop.learning import leaks
-from hrloop.rhythms import Loop, candidates, matured, recorded, verdict_of
+from hrloop.rhythms import Loop, candidates, matured
+from hrloop.usecase import UseCase
 from hrloop.warehouse import steps
 
 STEP = "weekly_retraining"
@@ -17,25 +18,20 @@ def retrain(loop: Loop, use_case: str, as_of: datetime) -> dict:
     when the warehouse was not built for this as_of, LeakError for features from the future, and what else
     learning refuses.
     """
-    found = verdict_of(loop, STEP, as_of, use_case)
-    if found is not None:
-        return found
-    declaration = loop.use_case(use_case)
-    with recorded(loop, STEP, as_of, use_case) as summary:
-        matured.check_built(loop, STEP, as_of)
-        frame = matured.training_frame(loop, declaration, as_of)
-        leaks.check(
-            declaration,
-            frame,
-            features.scoring_frame(loop.warehouse, declaration, as_of),
-            matured.decided(loop, declaration, as_of),
-        )
-        champion = matured.champion(loop, declaration)
-        architecture = matured.architecture_of(declaration, champion.fitted) if champion else None
-        summary.update(
-            candidates.try_one(loop, declaration, frame, as_of, STEP, "weekly", champion, architecture)
-        )
-    return summary
+    return matured.verdict_once(loop, STEP, use_case, as_of, _find)
+
+
+def _find(loop: Loop, declaration: UseCase, as_of: datetime) -> dict:
+    frame = matured.training_frame(loop, declaration, as_of)
+    leaks.check(
+        declaration,
+        frame,
+        features.scoring_frame(loop.warehouse, declaration, as_of),
+        matured.decided(loop, declaration, as_of),
+    )
+    champion = matured.champion(loop, declaration)
+    architecture = matured.architecture_of(declaration, champion.fitted) if champion else None
+    return candidates.try_one(loop, declaration, frame, as_of, STEP, "weekly", champion, architecture)
 
 
 def release_if_approved(loop: Loop, use_case: str) -> dict | None:

@@ -5,8 +5,8 @@ from datetime import datetime
 
 import pandas as pd
 
-from hrloop.learning import reweighting
-from hrloop.rhythms import Loop, candidates, matured, recorded, verdict_of
+from hrloop.learning import Fitted, reweighting
+from hrloop.rhythms import Loop, candidates, matured
 from hrloop.usecase import UseCase
 
 STEP = "monthly_reweighting"
@@ -18,45 +18,43 @@ def reweight(loop: Loop, use_case: str, as_of: datetime) -> dict:
     Returns the verdict, its reasons and the weights with theirs; a note without a champion, or without
     outcomes that it did not learn from. Raises as ``retraining.retrain``.
     """
-    found = verdict_of(loop, STEP, as_of, use_case)
-    if found is not None:
-        return found
-    declaration = loop.use_case(use_case)
-    with recorded(loop, STEP, as_of, use_case) as summary:
-        matured.check_built(loop, STEP, as_of)
-        champion = matured.champion(loop, declaration)
-        if champion is None:
-            summary.update(verdict="keep", version=None, reasons=["there is no champion to weigh anew"])
-            return summary
-        frame = matured.training_frame(loop, declaration, as_of)
-        rows = matured.labelled(declaration, frame, as_of)
-        fresh = matured.unseen(rows, champion.fitted)
-        newer = frame["decided_at"] > matured.fitted_to(champion.fitted)
-        weights = reweighting.feature_weights(
-            declaration,
-            reweighting.feature_performance(
-                champion.fitted, fresh, fresh["label"].to_numpy(), fresh["weight"].to_numpy(),
-                declaration.learner.seed,
-            ),
-            reweighting.feature_drift(declaration, frame[~newer], frame[newer]),
-            overrides(loop, declaration, as_of),
-        )  # fmt: skip
-        told = tuple(
-            f"{name} weighs {weights.weight[name]:g}: {'; '.join(reasons)}"
-            for name, reasons in weights.reasons.items()
-            if reasons
-        )
-        summary.update(weights=weights.weight, told=list(told))
-        architecture = reweighting.reweighted(
-            declaration, matured.architecture_of(declaration, champion.fitted), weights
-        )
-        if architecture.weights(declaration.feature_names) is None:
-            summary.update(verdict="keep", version=None, reasons=["nothing speaks for other weights"])
-            return summary
-        summary.update(
-            candidates.try_one(loop, declaration, frame, as_of, STEP, "monthly", champion, architecture, told)
-        )
-    return summary
+    return matured.verdict_once(loop, STEP, use_case, as_of, _find)
+
+
+def _find(loop: Loop, declaration: UseCase, as_of: datetime) -> dict:
+    champion = matured.champion(loop, declaration)
+    if champion is None:
+        return {"verdict": "keep", "version": None, "reasons": ["there is no champion to weigh anew"]}
+    frame = matured.training_frame(loop, declaration, as_of)
+    weights = _weights(loop, declaration, champion.fitted, frame, as_of)
+    told = tuple(
+        f"{name} weighs {weights.weight[name]:g}: {'; '.join(reasons)}"
+        for name, reasons in weights.reasons.items()
+        if reasons
+    )
+    kept = {"weights": weights.weight, "told": list(told)}
+    architecture = reweighting.reweighted(
+        declaration, matured.architecture_of(declaration, champion.fitted), weights
+    )
+    if architecture.weights(declaration.feature_names) is None:
+        return {"verdict": "keep", "version": None, "reasons": ["nothing speaks for other weights"], **kept}
+    tried = candidates.try_one(loop, declaration, frame, as_of, STEP, "monthly", champion, architecture, told)
+    return {**tried, **kept}
+
+
+def _weights(
+    loop: Loop, declaration: UseCase, fitted: Fitted, frame: pd.DataFrame, as_of: datetime
+) -> reweighting.Weights:
+    """Weights by what the champion's features did on decisions that it was not fitted on, and by reviews."""
+    fresh = matured.unseen(matured.labelled(declaration, frame, as_of), fitted)
+    label, weight = fresh["label"].to_numpy(), fresh["weight"].to_numpy()
+    newer = frame["decided_at"] > matured.fitted_to(fitted)
+    return reweighting.feature_weights(
+        declaration,
+        reweighting.feature_performance(fitted, fresh, label, weight, declaration.learner.seed),
+        reweighting.feature_drift(declaration, frame[~newer], frame[newer]),
+        overrides(loop, declaration, as_of),
+    )
 
 
 def overrides(loop: Loop, declaration: UseCase, as_of: datetime) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from hrloop.evaluation import experiment, fairness
 from hrloop.evaluation.metrics import Interval
 from hrloop.learning import InsufficientLabels
 from hrloop.release import Release, UnreadableModel, ledger
-from hrloop.rhythms import Loop, matured, recorded, verdict_of
+from hrloop.rhythms import Loop, matured
 from hrloop.usecase import UseCase
 
 STEP = "release_watch"
@@ -19,21 +19,17 @@ BY = "release watch"
 def watch(loop: Loop, use_case: str, as_of: datetime) -> dict:
     """Look at the newest promotion; roll it back at once when a guardrail is broken.
 
-    Returns verdict and reasons; a note when nothing is watched: no promotion, one that was rolled back, or
+    Returns verdict and reasons. Nothing is watched without a promotion, or when it was rolled back or is
     longer ago than the declared days. The first champion has no one to go back to and is not watched.
     """
-    found = verdict_of(loop, STEP, as_of, use_case)
-    if found is not None:
-        return found
-    declaration = loop.use_case(use_case)
-    with recorded(loop, STEP, as_of, use_case) as summary:
-        matured.check_built(loop, STEP, as_of)
-        watched = _watched(loop, declaration, as_of)
-        if watched is None:
-            summary.update(verdict="keep", note="no release is watched")
-        else:
-            summary.update(_judge(loop, declaration, watched, as_of))
-    return summary
+    return matured.verdict_once(loop, STEP, use_case, as_of, _find)
+
+
+def _find(loop: Loop, declaration: UseCase, as_of: datetime) -> dict:
+    watched = _watched(loop, declaration, as_of)
+    if watched is None:
+        return {"verdict": "keep", "reasons": ["no release is watched"]}
+    return _judge(loop, declaration, watched, as_of)
 
 
 def _watched(loop: Loop, declaration: UseCase, as_of: datetime) -> Release | None:
