@@ -84,6 +84,23 @@ def ks(expected: np.ndarray, actual: np.ndarray) -> tuple[float, float]:
     return float(found.statistic), float(found.pvalue)
 
 
+def by_feature(expected: pd.DataFrame, actual: pd.DataFrame) -> pd.DataFrame:
+    """How far each column of the one frame has moved in the other: a row a feature, the furthest first.
+
+    Columns: feature, psi, band, and of numbers ks (distance) and p_value; these are NaN for texts, and where
+    a side has no values. Raises ValueError when a frame has no rows.
+    """
+    rows = []
+    for name in expected.columns:
+        before, now = expected[name], actual[name]
+        value, distance = psi_of_values(before, now), (np.nan, np.nan)
+        if pd.api.types.is_numeric_dtype(before) and before.notna().any() and now.notna().any():
+            distance = ks(before.to_numpy(), now.to_numpy())
+        rows.append((name, value, band(value), *distance))
+    found = pd.DataFrame(rows, columns=["feature", "psi", "band", "ks", "p_value"])
+    return found.sort_values("psi", ascending=False, kind="stable", ignore_index=True)
+
+
 def band(value: float) -> str:
     """``stable``, ``shifting`` or ``shifted``. Raises ValueError for a PSI that is missing."""
     if not np.isfinite(value):
