@@ -55,6 +55,9 @@ lint: setup  ## check style of Python and SQL
 bench: setup  ## measure speed and memory beside their references (JSON=1 for JSON)
 	@$(BIN)/python -m benchmarks $(if $(JSON),--json)
 
+figures: setup  ## measure and draw anew the figures of docs/
+	@$(BIN)/python docs/figures/calibration_shift.py
+
 up: setup  ## keep Postgres, MLflow and Airflow running; print where and how to log in
 	@$(BIN)/hrloop up
 
@@ -77,4 +80,4 @@ clean:  ## delete the virtual environment and, after asking, the state in .hrloo
 	fi
 	rm -rf $(VENV) .pytest_cache .ruff_cache
 
-.PHONY: help setup demo test lint bench up down status lock clean
+.PHONY: help setup demo test lint bench figures up down status lock clean

@@ -26,7 +26,7 @@ from hrloop.warehouse import EmbeddedServer
 FIGURE = PROJECT / "docs" / "images" / "calibration-shift.png"
 USE_CASE = "recruitment"
 MONTHS = 34  # 2023-10 to 2026-07
-SHIFT = practice.Shift(month=7, log_odds=1.5)  # who applies from May 2024 on
+SHIFT = practice.Shift(month=8, log_odds=1.5)  # who applies from June 2024 on
 FIRST_SEEN = "2025-09"  # their outcomes at twelve months come with the exports of this month's first
 # The first of each month, when exports come; the champion is learnt on the first of them.
 FIRSTS = [datetime(2025 + m // 12, m % 12 + 1, 1, 6, tzinfo=UTC) for m in range(3, 20)]

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from hrloop import as_of as moment
 from hrloop import learning, practice, release
+from hrloop.cli import app
+from hrloop.cli import report as commands
 from hrloop.learning import Architecture
 from hrloop.learning.calibration import Platt
 from hrloop.release import Finding, experiments
@@ -23,6 +25,7 @@ from hrloop.settings import PROJECT
 from hrloop.warehouse import steps
 from hrloop.warehouse.tables import APPEND_ONLY, metadata
 from sqlalchemy import text
+from typer.testing import CliRunner
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 AS_OF = datetime(2024, 12, 1, 6, tzinfo=UTC)  # the first of the month after the last one below
@@ -277,6 +280,23 @@ def test_a_calibrator_that_worsened_comes_off_by_itself_and_a_better_one_goes_li
     served = release.serving(loop.warehouse, registry, use_case)
     if second["verdict"] != "promote":
         assert served.calibration_id is None
+
+
+def test_the_report_of_drift_is_of_the_newest_cases_beside_those_learnt_from(
+    loop, use_case, put_in_charge, monkeypatch
+):
+    monkeypatch.setattr(commands, "loop", lambda: loop)
+    command = ("report", "drift", NAME, "--as-of", moment.text(AS_OF))
+    assert "has no champion" in str(CliRunner().invoke(app, command).exception)
+    put_in_charge(AS_OF - 90 * DAY)
+    told = CliRunner().invoke(app, command)
+    assert told.exit_code == 0, told.exception
+    for name in use_case.feature_names:
+        (line,) = (line for line in told.output.splitlines() if f" {name} " in line)
+        assert any(band in line for band in ("stable", "shifting", "shifted"))
+    assert not any(name in told.output for name in use_case.protected.attributes)
+    (page,) = (loop.settings.home / "reports").glob("drift-*.html")
+    assert page.stat().st_size > 1_000_000
 
 
 def test_the_monthly_weights_follow_what_was_measured_and_said(

@@ -27,6 +27,49 @@ def test_values_that_go_missing_are_drift():
     assert drift.psi_of_values(nothing, nothing) == pytest.approx(0)
 
 
+@pytest.mark.parametrize("heavy", [0.0, 5.0, 9.0])
+def test_drift_shows_where_most_rows_have_one_value(heavy):
+    """Nine in ten hold the smallest, a middle or the largest value; then six in ten do."""
+    r = np.random.default_rng(0)
+
+    def sample(share):
+        return pd.Series(np.where(r.random(4000) < share, heavy, r.integers(0, 10, 4000)))
+
+    before = sample(0.9)
+    assert drift.psi_of_values(before, sample(0.9)) < 0.02
+    assert drift.psi_of_values(before, sample(0.6)) > 0.25
+    assert drift.psi_of_values(pd.Series([heavy] * 500), sample(0.6)) > 0.25
+
+
+def test_each_feature_by_how_far_it_moved():
+    r = np.random.default_rng(0)
+    steady, moved = r.normal(size=3000), r.normal(size=3000)
+    before = pd.DataFrame({"steady": steady, "moved": moved, "kind": ["a"] * 3000, "lost": steady})
+    now = pd.DataFrame(
+        {
+            "steady": r.normal(size=2000),
+            "moved": r.normal(1, 1, size=2000),
+            "kind": np.where(r.random(2000) < 0.002, "b", "a"),
+            "lost": np.nan,
+        }
+    )
+    found = drift.by_feature(before, now)
+    assert list(found["feature"][:2]) == ["lost", "moved"]
+    found = found.set_index("feature")
+    assert found["band"].to_dict() == {
+        "lost": "shifted",
+        "moved": "shifted",
+        "steady": "stable",
+        "kind": "stable",
+    }
+    assert found.loc["moved", "psi"] == drift.psi_of_values(before["moved"], now["moved"])
+    assert tuple(found.loc["moved", ["ks", "p_value"]]) == drift.ks(moved, now["moved"])
+    assert found.loc["moved", "ks"] == pytest.approx(2 * norm.cdf(0.5) - 1, abs=0.05)
+    assert found.loc[["kind", "lost"], ["ks", "p_value"]].isna().all(axis=None)
+    with pytest.raises(ValueError, match="no rows"):
+        drift.by_feature(before, now[:0])
+
+
 def test_what_cannot_be_compared_is_refused_and_never_zero():
     with pytest.raises(ValueError, match="no rows on one side"):
         drift.psi_of_values(pd.Series([1.0, 2.0]), pd.Series([], dtype=float))

@@ -45,18 +45,19 @@ def psi_of_counts(expected: np.ndarray, actual: np.ndarray) -> float:
 def psi_of_values(expected: pd.Series, actual: pd.Series, bins: int = 10) -> float:
     """PSI between two samples of one feature; missing values are a bin of their own.
 
-    Numbers are cut at the quantiles of the expected sample into equally full bins; texts and booleans are
-    their own bins. Raises ValueError when a sample has no rows.
+    Numbers are cut at the quantiles of the expected sample into equally full bins, a value that fills more
+    than one being a bin of its own; texts and booleans are their own bins. Raises ValueError when a sample
+    has no rows.
     """
     if pd.api.types.is_numeric_dtype(expected) and not pd.api.types.is_bool_dtype(expected):
         before = expected.to_numpy(dtype=float, na_value=np.nan)
         now = actual.to_numpy(dtype=float, na_value=np.nan)
         present = before[~np.isnan(before)]
-        edges = np.unique(np.quantile(present, np.linspace(0, 1, bins + 1)[1:-1])) if len(present) else []
+        edges = _edges(present, bins) if len(present) else []
         last = len(edges) + 1
         counts = [
             np.bincount(
-                np.where(np.isnan(values), last, np.searchsorted(edges, values, side="right")),
+                np.where(np.isnan(values), last, np.searchsorted(edges, values)),
                 minlength=last + 1,
             )
             for values in (before, now)
@@ -68,6 +69,14 @@ def psi_of_values(expected: pd.Series, actual: pd.Series, bins: int = 10) -> flo
         counts = [np.bincount(part, minlength=len(uniques)) for part in (codes[:cut], codes[cut:])]
     used = (counts[0] + counts[1]) > 0
     return psi_of_counts(counts[0][used], counts[1][used])
+
+
+def _edges(values: np.ndarray, bins: int) -> np.ndarray:
+    """Upper ends of all bins but the last. A value that stands at several quantiles is closed off below."""
+    cuts = np.quantile(values, np.linspace(0, 1, bins + 1))
+    distinct, times = np.unique(cuts, return_counts=True)
+    heavy = distinct[times > 1]
+    return np.unique(np.concatenate([cuts[1:-1], heavy, np.nextafter(heavy, -np.inf)]))
 
 
 def ks(expected: np.ndarray, actual: np.ndarray) -> tuple[float, float]:

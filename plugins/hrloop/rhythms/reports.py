@@ -146,24 +146,28 @@ def drift(loop: Loop, use_case: str, as_of: datetime) -> tuple[Path, pd.DataFram
 
 
 def drift_page(declaration: UseCase, learnt: pd.DataFrame, newest: pd.DataFrame) -> str:
-    """Evidently's data drift report of the declared features, on a sample, by the distances it prefers."""
+    """Evidently's data drift report of the declared features, on a sample, by the distances it prefers.
+
+    A feature without a value on one side is left out of it: Evidently refuses such a column, and
+    ``distances.by_feature`` has it.
+    """
     from evidently import DataDefinition, Dataset, Report  # takes seconds, and this report alone needs it
     from evidently.presets import DataDriftPreset
 
-    numbers = [feature.name for feature in declaration.features if feature.type == "number"]
-    others = [name for name in declaration.feature_names if name not in numbers]
-    definition = DataDefinition(numerical_columns=numbers, categorical_columns=others)
-    reference, current = (
-        Dataset.from_pandas(
-            side[declaration.feature_names].sample(
-                min(len(side), SAMPLE), random_state=declaration.learner.seed
-            ),
-            definition,
-        )
-        for side in (learnt, newest)
+    seed = declaration.learner.seed
+    reference, current = (side.sample(min(len(side), SAMPLE), random_state=seed) for side in (learnt, newest))
+    shown = [
+        feature
+        for feature in declaration.features
+        if reference[feature.name].notna().any() and current[feature.name].notna().any()
+    ]
+    names = [feature.name for feature in shown]
+    definition = DataDefinition(
+        numerical_columns=[feature.name for feature in shown if feature.type == "number"],
+        categorical_columns=[feature.name for feature in shown if feature.type != "number"],
     )
-    report = Report([DataDriftPreset(columns=declaration.feature_names)])
-    return report.run(current, reference).get_html_str(as_iframe=False)
+    datasets = (Dataset.from_pandas(side[names], definition) for side in (current, reference))
+    return Report([DataDriftPreset(columns=names)]).run(*datasets).get_html_str(as_iframe=False)
 
 
 def _figure(looks: list[dict]) -> str:
