@@ -7,12 +7,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import hypothesis
 import pytest
 from hrloop.settings import Settings
 from hrloop.warehouse import EmbeddedServer, Warehouse, open_warehouse
 from sqlalchemy import create_engine, text
 
 pytest_plugins = ["fixtures_mlflow"]
+# Two workers share the machine: how long an example takes says nothing about the code.
+hypothesis.settings.register_profile(
+    "shared", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("shared")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 

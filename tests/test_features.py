@@ -189,3 +189,23 @@ def test_decisions_that_are_not_built_yet_are_missed(standing, recruitment, rows
 def test_an_empty_warehouse_is_refused(warehouse, recruitment):
     with pytest.raises(labels.StaleWarehouse, match="has not been built"):
         features.scoring_frame(warehouse, recruitment, company.END)
+
+
+def test_protected_attributes_are_read_as_known_then_and_numbers_come_in_bands(standing, recruitment, rows):
+    frame = features.protected_frame(standing, recruitment, company.END)
+    assert frame["case_key"].is_unique
+    assert list(frame.columns) == ["case_key", "gender", "birth_year"]
+    bands = {"below 1967", "1967 to below 1987", "1987 and above"}
+    assert set(frame["birth_year"].dropna()) <= bands
+    assert features.protected_frame(standing, recruitment, company.START - timedelta(days=900)).empty
+
+
+def test_bands_hold_their_edges():
+    found = features._banded(pd.Series(["1966", "1967", "1986", "1987", None]), [1967, 1987])
+    assert found.tolist() == [
+        "below 1967",
+        "1967 to below 1987",
+        "1967 to below 1987",
+        "1987 and above",
+        None,
+    ]

@@ -13,15 +13,16 @@ from hrloop.release import Finding
 @pytest.mark.parametrize(
     ("what", "before", "after", "moved"),
     [
-        # killed before the ledger's row, then before each alias (previous, champion, challenger); then not.
+        # killed before the ledger's row, then before each alias (previous, champion, challenger), then before
+        # either tag of the change note and before its rows; then not.
         # ``moved``: the aliases that the next reader had to put right
         (
             "promote",
             {"champion": 1, "challenger": 2},
             {"champion": 2, "previous": 1},
-            [0, 3, 2, 1, 0],
+            [0, 3, 2, 1, 0, 0, 0, 0],
         ),
-        ("rollback", {"champion": 2, "previous": 1}, {"champion": 1}, [0, 2, 1, 0]),
+        ("rollback", {"champion": 2, "previous": 1}, {"champion": 1}, [0, 2, 1, 0, 0, 0, 0]),
     ],
 )
 def test_killed_anywhere_all_agree(

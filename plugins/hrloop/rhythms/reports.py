@@ -70,7 +70,7 @@ def experiment(loop: Loop, use_case: str) -> Path:
         _table(
             ["family", "log loss on forward folds", "spread", "parameters"],
             [
-                [one["family"], _number(one["log_loss"]), _number(one["spread"]), str(one["parameters"])]
+                [one["family"], _number(one["log_loss"]), _number(one["spread"]), _parameters(one)]
                 for one in begun.get("trials", [])
             ],
         ),
@@ -112,7 +112,7 @@ def weekly(loop: Loop, as_of: datetime) -> Path:
                     row.use_case,
                     row.step.replace("_", " "),
                     (row.summary["verdict"] or "goes on").replace("_", " "),
-                    "; ".join(row.summary["reasons"]),
+                    "; ".join(row.summary.get("reasons", [])),
                 ]
                 for row in found
             ],
@@ -213,6 +213,13 @@ def _look(look: dict) -> list[str]:
         _number(look.get("sample_ratio")),
         f"{overrules['value']:+.1%}" if overrules and overrules["value"] is not None else "–",
     ]
+
+
+def _parameters(trial: dict) -> str:
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in trial["parameters"].items()
+    )
 
 
 def _number(value: float | None) -> str:

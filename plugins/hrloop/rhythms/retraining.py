@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from hrloop import as_of as moment
 from hrloop import features, release
 from hrloop.learning import leaks
 from hrloop.rhythms import Loop, candidates, matured
@@ -37,15 +38,17 @@ def _find(loop: Loop, declaration: UseCase, as_of: datetime) -> dict:
 def release_if_approved(loop: Loop, use_case: str) -> dict | None:
     """Put the newest version that its owner approved in charge; None when none waits with an approval.
 
-    The release is dated by where the warehouse stands. Raises ReleaseRefused when it may not be, such as
-    when the champion changed since it was measured.
+    The release is dated by where the warehouse stands, and not before what the version learnt from. Raises
+    ReleaseRefused when it may not be, such as when the champion changed since it was measured.
     """
     declaration = loop.use_case(use_case)
     spent = release.standing(release.read(loop.warehouse, use_case)).spent
     approved = [number for number in loop.registry.approved(use_case) if number not in spent]
     if not approved:
         return None
+    learnt_at = moment.parse(loop.registry.version(use_case, approved[-1]).tags["as_of"])
     with loop.warehouse.engine("engine").connect() as connection:
-        as_of = steps.latest_done(connection, "warehouse")
+        stands = steps.latest_done(connection, "warehouse") or learnt_at
+    as_of = max(stands, learnt_at)
     row = release.promote(loop.warehouse, loop.registry, declaration, approved[-1], as_of)
     return {"version": row.version, "kind": row.kind, "approved_by": row.approved_by}
