@@ -57,9 +57,9 @@ def company() -> Iterator[Loop]:
 def walk(loop: Loop, declaration: UseCase) -> tuple[pd.DataFrame, list[tuple[datetime, calibration.Found]]]:
     """Run the rhythm from month to month: the newest labels of each, and the changes of the calibrator.
 
-    A row is a label, with the ``month`` in which it became known, ``without`` (probability under the
-    champion's own calibrator) and ``with`` (under the one that was live before any label of the month was
-    known).
+    A row is a label, with the ``month`` by whose first it was known, ``without`` (probability under the
+    champion's own calibrator) and ``with`` (under the one that was live on the first before, when none of
+    these labels was known).
     """
     champion = learning.fit(
         declaration, features.training_frame(loop.warehouse, declaration, FIRSTS[0]), FIRSTS[0]
@@ -115,7 +115,10 @@ def errors(labels: pd.DataFrame, declaration: UseCase) -> dict:
 
 
 def draw(monthly: pd.DataFrame, changes: list[tuple[datetime, calibration.Found]]) -> None:
-    """What was said and what came, and both forms of the error, by the month of knowing."""
+    """What was said and what came, and both forms of the error, by the month of knowing.
+
+    Upright lines: the first labels of the shift, and (dashed) changes of the calibrator.
+    """
     plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}
     figure, axes = plt.subplots(3, 1, figsize=(8, 7.4), sharex=True, layout="constrained")
     at = np.arange(len(monthly))
@@ -134,18 +137,19 @@ def draw(monthly: pd.DataFrame, changes: list[tuple[datetime, calibration.Found]
         axis.set_ylim(bottom=0)
         axis.axvline(months.index(FIRST_SEEN) - 0.5, color="#57606a", linewidth=0.8)
         for as_of, _ in changes:
-            # what goes live in a month is measured on the labels of the next one
-            axis.axvline(months.index(f"{as_of:%Y-%m}") + 0.5, color="#0969da", linewidth=0.8, linestyle="--")
+            # what goes live up to a first is measured on the labels known after it
+            behind = sum(first < as_of for first in FIRSTS[1:]) + 0.5
+            axis.axvline(behind, color="#0969da", linewidth=0.8, linestyle="--")
         axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     axes[-1].set_xticks(at, months, rotation=45, ha="right")
-    axes[-1].set_xlabel("month in which the labels became known")
+    axes[-1].set_xlabel("labels that became known in the month up to the first of")
     figure.savefig(FIGURE, dpi=110)
 
 
 def table(periods: pd.DataFrame) -> str:
     """The figures of each period, in Markdown."""
     columns = [(form, which) for form in FORMS for which in ("without", "with", "noise")]
-    heads = ["labels known in", "labels", "good", "said without", "said with"]
+    heads = ["known in the months up to", "labels", "good", "said without", "said with"]
     heads += [f"{form.replace('_', ' ')} {which}" for form, which in columns]
     rows = [
         [period, f"{row['labels']}"]
