@@ -55,7 +55,7 @@ def reviewed(warehouse: Warehouse, use_case: UseCase, as_of: datetime, limit: in
     """
     waiting = warehouse.read(
         "engine",
-        "select decision_id, features ->> 'job_family' as job_family, recommended_action from loop.decisions"
+        "select decision_id, features ->> 'job_family' as job_family from loop.decisions"
         " where use_case = :use_case and as_of = :as_of and route = 'review'"
         " order by confidence, decision_id limit :limit",
         use_case=use_case.name,

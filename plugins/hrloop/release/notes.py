@@ -115,10 +115,8 @@ def _number(language: str, number: str) -> str:
     return number.replace(".", ",") if language == "sv" else number
 
 
-def publish(
-    connection: Connection, registry: Registry, use_case: UseCase, rows: Sequence[Release]
-) -> list[str]:
-    """Write the notes of these ledger rows that have none yet; the ids of the rows that got one.
+def publish(connection: Connection, registry: Registry, use_case: UseCase, rows: Sequence[Release]) -> None:
+    """Write the notes of these ledger rows that have none yet.
 
     The tags come first: what was cut short is written again.
     """
@@ -131,4 +129,3 @@ def publish(
             {"release_id": row.release_id, "language": lang, "words": note} for lang, note in told.items()
         ]
         connection.execute(insert(change_notes).values(values).on_conflict_do_nothing())
-    return [row.release_id for row in new]

@@ -99,8 +99,8 @@ def successor(
     about: tuple[str, ...] = (),
 ) -> release.Finding:
     """What a version has shown against the champion on its held-out labels that neither was fitted on."""
-    rows = matured.labelled(declaration, frame, as_of)
-    rows = rows[rows["decision_id"].isin(fitted.held_out["decision_id"])]
+    labelled = fitted.held_out[["decision_id", "label", "weight"]]
+    rows = frame.drop(columns="label").merge(labelled, on="decision_id", validate="one_to_one")
     found = compare(loop, declaration, frame, rows, fitted, champion, as_of, alpha)
     verdict = evaluation.successor(found, declaration.promotion)
     return finding_of(declaration, found, verdict, champion.version, as_of, fitted.summary, about)
@@ -133,7 +133,7 @@ def compare(
     )
     promotion = declaration.promotion
     pooled = pooling.pool(
-        rows, promotion.metric, declaration.volume, _volume(declaration, frame, as_of), alpha
+        rows, promotion.metric, declaration.volume, matured.labels_a_month(frame, as_of), alpha
     )
     return comparison.compare(
         rows,
@@ -185,11 +185,6 @@ def finding_of(
             "change": _change("champion", reference.value, candidate.value, found.evaluation_labels),
         },
     )  # fmt: skip
-
-
-def _volume(declaration: UseCase, frame: pd.DataFrame, as_of: datetime) -> float:
-    observed = frame[(frame["label_status"] == "observed") & frame["selected"].astype(bool)]
-    return matured.labels_a_month(observed, as_of)
 
 
 def _observed(frame: pd.DataFrame) -> int:

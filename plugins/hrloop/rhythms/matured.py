@@ -93,10 +93,11 @@ def compared(rows: pd.DataFrame, candidate: Fitted, reference: Fitted) -> pd.Dat
     )
 
 
-def labels_a_month(rows: pd.DataFrame, as_of: datetime) -> float:
-    """Labels that became known per month of 30.4 days, over the last quarter."""
-    recent = rows["label_known_at"] > as_of - pd.Timedelta(days=VOLUME_DAYS)
-    return float(recent.sum()) / (VOLUME_DAYS / 30.4)
+def labels_a_month(frame: pd.DataFrame, as_of: datetime) -> float:
+    """Labels of a training frame that became known per month of 30.4 days, over the last quarter."""
+    observed = (frame["label_status"] == "observed") & frame["selected"].astype(bool)
+    recent = frame["label_known_at"] > as_of - pd.Timedelta(days=VOLUME_DAYS)
+    return float((observed & recent).sum()) / (VOLUME_DAYS / 30.4)
 
 
 def recommended(declaration: UseCase, fitted: Fitted, cases: pd.DataFrame) -> np.ndarray:
