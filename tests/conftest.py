@@ -14,10 +14,12 @@ from hrloop.warehouse import EmbeddedServer, Warehouse, open_warehouse
 from sqlalchemy import create_engine, text
 
 pytest_plugins = ["fixtures_mlflow"]
-# Two workers share the machine: how long an example takes says nothing about the code.
+# Two workers share the machine: how long an example takes says nothing about the code. The examples are the
+# same in each run, so that a failure belongs to the change; --hypothesis-profile=explore looks for new ones.
 hypothesis.settings.register_profile(
-    "shared", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "explore", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
+hypothesis.settings.register_profile("shared", hypothesis.settings.get_profile("explore"), derandomize=True)
 hypothesis.settings.load_profile("shared")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")

@@ -9,7 +9,7 @@ from hrloop import usecase
 from hrloop.evaluation import experiment
 from hrloop.evaluation.experiment import Sequential, arrivals, benefit, harm, o_brien_fleming
 from hrloop.settings import PROJECT
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 from ville import BettingCS
@@ -78,6 +78,7 @@ def test_repeated_looks_of_armitage_mcpherson_and_rowe():
     st.lists(st.floats(0.05, 1.0), min_size=1, max_size=5),
     st.lists(st.floats(1, 50), min_size=5, max_size=5),
 )
+@example(0.00390625, [0.0625, 1.0, 1.0], [1.0] * 5)
 def test_the_looks_spend_the_error_and_no_more(alpha, steps, labels):
     fractions = np.cumsum(steps) / np.sum(steps)
     information = np.cumsum(labels)[: len(fractions)]

@@ -79,10 +79,17 @@ def o_brien_fleming(
         before = float(spent[number - 1]) if number else 0.0
         tail = _tail(boundaries, information[:number], time)
         new = float(spent[number]) - before
-        boundaries.append(float(brentq(lambda z, tail=tail, new=new: tail(z) - new, -_FAR, 2 * _FAR)))
+        boundaries.append(_boundary(tail, new))
     return tuple(
         Look(float(fraction), z, float(norm.sf(z))) for fraction, z in zip(fractions, boundaries, strict=True)
     )
+
+
+def _boundary(tail: Callable[[float], float], error: float) -> float:
+    """Where this tail leaves the error; the farthest boundary for an error too small to tell from none."""
+    if tail(2 * _FAR) >= error:
+        return 2 * _FAR
+    return float(brentq(lambda z: tail(z) - error, -_FAR, 2 * _FAR))
 
 
 def crossing_probability(boundaries: Sequence[float], information: Sequence[float]) -> float:
