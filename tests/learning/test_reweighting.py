@@ -63,6 +63,7 @@ def people(n: int, seed: int) -> pd.DataFrame:
         selected=True,
         selection_propensity=1.0,
         label_status="observed",
+        follow_up=12.0,
         label=(r.random(n) < frame["truth"]).astype(float),
         label_known_at=decided_at + pd.Timedelta(days=365),
     )

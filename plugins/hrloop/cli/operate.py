@@ -100,7 +100,7 @@ def show(figures: dict, to: Console) -> None:
     to.print(rows)
 
     outcomes = Table(
-        "use case", "milestone", "observed", "missing", "pending", "censored", "good", "feedback complete",
+        "use case", "milestone", "observed", "missing", "pending", "censored", "rate", "feedback complete",
         title="Outcomes at their milestones",
     )  # fmt: skip
     for row in figures["milestones"]:

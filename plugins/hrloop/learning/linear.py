@@ -7,7 +7,7 @@ that is what is kept: a line for a number, a table for a category.
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -47,6 +47,7 @@ class Linear:
     """A constant and one term a feature. ``Model`` in ``fitted`` says what its methods do."""
 
     file: ClassVar[str] = "model.json"
+    learns: ClassVar[Literal["label", "time"]] = "label"
     encoder: Encoder
     constant: float
     terms: tuple[Term, ...]

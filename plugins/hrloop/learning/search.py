@@ -114,7 +114,8 @@ def _trials(
 def _measured(
     family: str, architecture: Architecture, use_case: "UseCase", ready: Prepared
 ) -> dict[str, Any]:
-    folds = KINDS[architecture.kind].forward(architecture, use_case.learner, *ready.learnt)
+    kind = KINDS[architecture.kind]
+    folds = kind.forward(architecture, use_case.learner, *ready.learnt(kind.learns))
     losses = [fold["log_loss"] for fold in folds]
     return {
         "family": family,

@@ -1,7 +1,7 @@
 """Boosted trees (XGBoost): learnt, kept as UBJ, explained exactly."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import xgboost
@@ -22,6 +22,7 @@ class Trees:
     """A booster over the columns of an encoder. ``Model`` in ``fitted`` says what its methods do."""
 
     file: ClassVar[str] = "model.ubj"
+    learns: ClassVar[Literal["label", "time"]] = "label"
     encoder: Encoder
     booster: xgboost.Booster
 
