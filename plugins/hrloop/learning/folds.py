@@ -27,3 +27,8 @@ def learnable(label: np.ndarray, folds: int) -> list[tuple[slice, slice]]:
             "wait for more labels"
         )
     return found
+
+
+def log_loss(margin: np.ndarray, label: np.ndarray, weight: np.ndarray) -> float:
+    """Weighted mean log loss of log-odds (n,), without overflow: log(1 + e^m) - y m."""
+    return float(np.average(np.logaddexp(0.0, margin) - label * margin, weights=weight))

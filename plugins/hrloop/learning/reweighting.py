@@ -121,7 +121,7 @@ def reweighted(use_case: "UseCase", architecture: Architecture, weights: Weights
     draw by, and the parameters stay.
     """
     parameters = dict(architecture.parameters)
-    if architecture.kind == "xgboost" and len(set(weights.weight.values())) > 1:
+    if architecture.kind != "linear" and len(set(weights.weight.values())) > 1:
         parameters["colsample_bynode"] = use_case.reweighting.drawn.value
     return replace(architecture, parameters=parameters, feature_weights=weights.weight)
 

@@ -48,7 +48,6 @@ DECISION_COLUMNS = [
 ]
 MONTH = pd.Timedelta(days=30.4375)  # a year is 365.25 days
 NONE = pd.Timedelta(0)
-SHORTEST = 1 / 60  # months, half a day: the logarithm of a time needs one above 0
 
 Learnt = tuple[Encoder, np.ndarray, np.ndarray, np.ndarray]
 
@@ -61,7 +60,7 @@ class Prepared:
     (n, features); ``followed``: the rows of the development part, those with a censored label too, with
     ``weight`` for selection; ``counts``: selected decisions by the status of their label; ``selection``: how
     the weights came about; ``window``: how long before the next part an outcome must be over, zero where no
-    subject comes back.
+    subject comes back; ``horizon``: the milestone in months.
     """
 
     rows: pd.DataFrame
@@ -75,6 +74,7 @@ class Prepared:
     followed: pd.DataFrame
     counts: dict[str, int]
     selection: dict[str, float | int]
+    horizon: int
     window: pd.Timedelta
 
     def learnt(self, learns: Literal["label", "time"]) -> Learnt:
@@ -96,14 +96,12 @@ class Prepared:
         return self.rows["decided_at"].iloc[self.calibrating.start]
 
     def _times(self) -> Learnt:
-        rows = self.followed
-        months, happened = rows["follow_up"].to_numpy(), (rows["label"] == 1).to_numpy()
+        rows, horizon = self.followed, self.horizon
+        bounds = censoring.bounds(rows["follow_up"].to_numpy(), rows["label"].to_numpy(), horizon)
         if self.window:
             until = ((self._next - rows["decided_at"]) / MONTH).to_numpy()
-            happened = happened & (months <= until)
-            months = np.minimum(months, until)
-        months = np.maximum(months, SHORTEST)
-        bounds = np.column_stack([months, np.where(happened, months, np.inf)])
+            lower, upper = bounds.T
+            bounds = np.column_stack([np.minimum(lower, until), np.where(upper > until, np.inf, upper)])
         return self.encoder, self.encoder.matrix(rows), bounds, _mean_one(rows["weight"].to_numpy())
 
 
@@ -217,6 +215,7 @@ def prepare(use_case: "UseCase", frame: pd.DataFrame, as_of: datetime) -> Prepar
         followed=followed.rows[followed.rows["decided_at"] < rows["decided_at"].iloc[calibrating.start]],
         counts=counts,
         selection=followed.selection,
+        horizon=use_case.outcome.label_milestone,
         window=window,
     )
 
@@ -300,7 +299,10 @@ def _followed(use_case: "UseCase", frame: pd.DataFrame, labelled: np.ndarray) ->
         decided, seen[settled], encoder, use_case.selection, seed=use_case.learner.seed
     )
     rows = frame.loc[seen].reset_index(drop=True)
-    uncensored = censoring.weights(rows["follow_up"].to_numpy(), censored[seen])
+    # whatever ended an observed case's follow-up, the event or the milestone, was no censoring
+    uncensored = censoring.weights(
+        rows["follow_up"].to_numpy(), ~censored[seen], use_case.outcome.label_milestone
+    )
     kept, factor = _thinned(rows, use_case.learner.negatives_kept)
     rows = rows.assign(weight=weights.weight * factor, uncensored=uncensored)[kept]
     return Followed(rows.reset_index(drop=True), weights.summary())
