@@ -142,6 +142,12 @@ def show(figures: dict, to: Console) -> None:
         )  # fmt: skip
     to.print(routes)
 
+    alarms = Table("use case", "as of", "seen by", "today's cases", title="Drift alarms")
+    for row in figures["alarms"]:
+        alarms.add_row(row["use_case"], f"{row['as_of']:%Y-%m-%d}", row["step"], row["words"])
+    if figures["alarms"]:
+        to.print(alarms)
+
     failures = Table(
         "as of", "table", "check", "field", "group", "rows", "observed", "asked for",
         title="Last failures at the gate",
