@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hrloop.learning.errors import LearningError
+from hrloop.learning.errors import LearningError, NobodyFollowed
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,15 +61,13 @@ def weights(
 
     Arguments as in ``without_event``. Estimated from all these cases alike (Robins and Finkelstein 2000,
     Biometrics 56), so the weighted share of events is 1 - ``without_event`` at the horizon. Raises
-    LearningError where nobody is followed to the horizon, and for a follow-up that is missing or negative.
+    NobodyFollowed where all who had no event were censored before the horizon, and LearningError for a
+    follow-up that is missing or negative.
     """
     month, _, censored, later = _counts(follow_up, happened, weight)
     kept = _curve(month, later, censored)
     if kept.before(horizon) == 0:
-        raise LearningError(
-            f"none of {len(follow_up)} cases was followed to month {horizon:g} (the longest to month "
-            f"{month[-1]:.1f}): what comes until then cannot be known; wait, or declare a nearer milestone"
-        )
+        raise NobodyFollowed(len(follow_up), horizon, month[-1])
     known = (follow_up >= horizon) | happened
     return np.divide(1.0, kept.before(np.minimum(follow_up, horizon)), where=known, out=np.zeros(len(known)))
 

@@ -51,6 +51,16 @@ class OneClassOnly(LearningError):
         )
 
 
+class NobodyFollowed(LearningError):
+    """Cases that were all censored before the moment that is asked about."""
+
+    def __init__(self, cases: int, horizon: float, longest: float):
+        super().__init__(
+            f"none of {cases} cases was followed to month {horizon:g} (the longest to month {longest:.1f}): "
+            "what comes until then cannot be known; wait, or declare a nearer milestone"
+        )
+
+
 class LeakError(LearningError):
     """Features that look as if they were known only after the decision. ``findings``: feature to why."""
 

@@ -21,7 +21,7 @@ from scipy.special import expit, logit
 from hrloop.learning import censoring
 from hrloop.learning.architecture import Architecture
 from hrloop.learning.encoding import Encoder
-from hrloop.learning.errors import LearningError
+from hrloop.learning.errors import LearningError, NobodyFollowed
 from hrloop.learning.folds import learnable, log_loss
 from hrloop.learning.trees import Boosted, Fold, dmatrix, grow, parameters, walk
 
@@ -50,13 +50,15 @@ class Survival(Boosted):
     ) -> list[dict[str, float]]:
         """As of any model; measured on the rows of which it is known whether the event came by the horizon,
         weighted for those of which it is not. Rows after the last one that was followed so far are in no
-        fold: what they show are events alone. Raises LearningError where a block has nobody followed so far.
+        fold: what they show are events alone. Raises NobodyFollowed where a block holds none of those.
         """
         scale, horizon = _scale_and_horizon(architecture)
         weights = architecture.weights(encoder.names)
         lower, upper = label.T
         followed = np.flatnonzero(lower >= horizon)
-        seen = slice(0, followed[-1] + 1 if len(followed) else 0)
+        if len(followed) == 0:
+            raise NobodyFollowed(len(lower), horizon, lower.max())
+        seen = slice(0, followed[-1] + 1)
 
         def fold(learn: slice, validate: slice) -> Fold:
             after, happened = lower[validate], lower[validate] == upper[validate]
