@@ -5,14 +5,14 @@ with milestones as (
         milestone_months,
         case
             when origin = 'history' then 'before the loop'
-            when recommended_action = '{{ var("positive_action", "advance") }}' then 'suggested'
+            when recommended_action = {{ declared('recruitment', 'positive_action', 'text') }} then 'suggested'
             else 'not suggested'
         end as suggestion,
         status,
         retained,
         value
     from {{ ref('fct_outcome_milestones') }}
-    where retained is not null
+    where use_case = 'recruitment' and retained is not null
 
 )
 

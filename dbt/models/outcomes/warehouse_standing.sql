@@ -1,11 +1,11 @@
 -- Built last, when all else stands and is tested: who reads the warehouse can tell as of when it stands.
 -- depends_on: {{ ref('fct_outcome_milestones') }}
 -- depends_on: {{ ref('feat_application') }}
+-- depends_on: {{ ref('feat_employee_month') }}
 -- depends_on: {{ ref('feedback_completeness') }}
 -- depends_on: {{ ref('time_to_hire') }}
 -- depends_on: {{ ref('funnel') }}
 -- depends_on: {{ ref('retention_of_suggested_hires') }}
 select
     {{ as_of() }} as as_of,
-    {{ good_hire_rating() }} as good_hire_rating,
-    {{ report_grace_days() }} as report_grace_days
+    '{{ tojson(declarations()) }}'::jsonb as declarations

@@ -1,0 +1,71 @@
+{{ config(pre_hook="{{ join_in_bulk() }}") }}
+
+-- How each employee worked of late, and before: the last three months against the person's own baseline, the
+-- months twelve to four before, as all of them were known when the last one first came.
+with work_months as (
+
+    select
+        employee_key,
+        {{ month_number('month') }} as month_number,
+        known_from,
+        coalesce(known_to, 'infinity') as known_to,
+        {%- for measure in work_measures() %}
+        {{ measure }}::double precision as {{ measure }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from {{ ref('stg_hris__work_months') }}
+
+),
+
+employee_months as (
+
+    select
+        employee_month_id,
+        employee_key,
+        {{ month_number('month') }} as month_number,
+        open_from
+    from {{ ref('int_employee_months') }}
+
+),
+
+summed_up as (
+
+    select
+        employee_months.employee_month_id,
+        count(*) filter (where employee_months.month_number - work_months.month_number >= 4) as baseline_months,
+        {%- for measure in work_measures() %}
+        max(work_months.{{ measure }}) filter (
+            where employee_months.month_number = work_months.month_number
+        ) as {{ measure }},
+        avg(work_months.{{ measure }}) filter (
+            where employee_months.month_number - work_months.month_number <= 2
+        ) as {{ measure }}_mean_3,
+        avg(work_months.{{ measure }}) filter (
+            where employee_months.month_number - work_months.month_number >= 4
+        ) as {{ measure }}_baseline,
+        stddev_samp(work_months.{{ measure }}) filter (
+            where employee_months.month_number - work_months.month_number >= 4
+        ) as {{ measure }}_spread{{ ',' if not loop.last }}
+        {%- endfor %}
+    from employee_months
+    inner join work_months
+        on
+            employee_months.employee_key = work_months.employee_key
+            and employee_months.month_number between work_months.month_number and work_months.month_number + 12
+            and employee_months.open_from >= work_months.known_from
+            and employee_months.open_from < work_months.known_to
+    group by employee_months.employee_month_id
+
+)
+
+select
+    employee_month_id,
+    baseline_months::integer as baseline_months,
+    {%- for measure in work_measures() %}
+    {{ measure }},
+    {{ measure }}_mean_3,
+    case when baseline_months >= {{ var('baseline_months_at_least') }} then {{ measure }}_baseline end
+        as {{ measure }}_baseline,
+    case when baseline_months >= {{ var('baseline_months_at_least') }} then {{ measure }}_spread end
+        as {{ measure }}_spread{{ ',' if not loop.last }}
+    {%- endfor %}
+from summed_up
