@@ -14,7 +14,7 @@ import pandas as pd
 from hrloop.practice.company import DAY, LAYOFF_MONTHS, Company, going_rate, seconds
 
 SILENT_SHARE = 1 / 3  # of the resignations: no sign before
-RESTLESS_MONTHS, FULLY_RESTLESS_MONTHS = 7.5, 3.0  # before the exit: signs begin, and are at their full
+RESTLESS_MONTHS, FULLY_RESTLESS_MONTHS = 8.5, 5.0  # before the exit: signs begin, and are at their full
 
 # Monthly chance to make up one's mind, and what multiplies it. The directions are those of the turnover
 # literature (Griffeth, Hom and Gaertner 2000; Holtom et al. 2008); the sizes are this company's own.
@@ -28,7 +28,7 @@ PERFORMS_BETTER = 0.65  # for each standard unit
 PAY_SPREAD = 0.08  # of log pay among peers
 
 EPISODES = ("none", "busy season", "new role", "low mood")
-EPISODE_BEGINS = (0.0, 0.07, 0.07, 0.07)  # monthly chance of those in none
+EPISODE_BEGINS = (0.0, 0.08, 0.08, 0.10)  # monthly chance of those in none
 EPISODE_ENDS = 0.18  # monthly chance: they last half a year
 STEADINESS = 0.8  # of workload and mood from month to month
 UPROAR_MONTHS = (1, 2)  # after a wave of layoffs: those who stay do the work of those who went
@@ -41,9 +41,9 @@ def habits(company: Company, index: int, performance) -> pd.DataFrame:
     count = len(performance)
     return pd.DataFrame(
         {
-            "usual_overtime": 6.0 * rng.lognormal(0, 0.6, size=count),  # hours a month
+            "usual_overtime": 7.0 * rng.lognormal(0, 0.6, size=count),  # hours a month
             "usual_messages": 280.0 * rng.lognormal(0, 0.5, size=count),  # a month
-            "usual_mood": 0.35 * np.asarray(performance) + 0.8 * rng.normal(size=count),
+            "usual_mood": 0.15 * np.asarray(performance) + 0.8 * rng.normal(size=count),
             "persuasion": rng.random(count),  # a measure averts where its effect is larger
             "silent": rng.random(count) < SILENT_SHARE,
             "workload": rng.normal(size=count),
@@ -126,16 +126,16 @@ def restlessness(company: Company, index: int, staff: pd.DataFrame) -> np.ndarra
 def overtime(company: Company, index: int, staff: pd.DataFrame) -> np.ndarray:
     """Expected overtime of each in month ``index`` (n,), in hours."""
     busy = staff["episode"].eq("busy season").to_numpy()
-    pull = 0.40 * staff["workload"].to_numpy() + 0.60 * busy
-    pull += 0.60 * restlessness(company, index, staff)
+    pull = 0.66 * staff["workload"].to_numpy() + 0.50 * busy
+    pull += 0.45 * restlessness(company, index, staff)
     return staff["usual_overtime"].to_numpy() * np.exp(pull) * _uproar(index, UPROAR_OVERTIME)
 
 
 def messages(company: Company, index: int, staff: pd.DataFrame) -> np.ndarray:
     """Expected messages of each in month ``index`` (n,)."""
     role = staff["episode"].eq("new role").to_numpy()
-    pull = 0.30 * staff["workload"].to_numpy() - 0.45 * role
-    pull -= 0.45 * restlessness(company, index, staff)
+    pull = 0.50 * staff["workload"].to_numpy() - 0.35 * role
+    pull -= 0.31 * restlessness(company, index, staff)
     return staff["usual_messages"].to_numpy() * np.exp(pull) * _uproar(index, UPROAR_MESSAGES)
 
 
@@ -146,7 +146,7 @@ def mood(company: Company, index: int, staff: pd.DataFrame) -> np.ndarray:
         staff["usual_mood"].to_numpy()
         + 0.5 * staff["mood"].to_numpy()
         - 1.3 * low
-        - 1.3 * restlessness(company, index, staff)
+        - 0.9 * restlessness(company, index, staff)
     )
 
 

@@ -288,13 +288,13 @@ def work_months(company: Company, index: int, staff: pd.DataFrame) -> pd.DataFra
         {
             "employee_id": staff["employee_id"],
             "month": np.full(count, company.opening(index)),
-            "overtime_hours": np.round(unrest.overtime(company, index, staff) * rng.gamma(8, 1 / 8, count), 1),
+            "overtime_hours": np.round(unrest.overtime(company, index, staff) * rng.gamma(40, 1 / 40, count), 1),
             "absence_hours": np.round(rng.gamma(0.5, 4 + 2 * restless), 1),
             "sick_hours": np.round(rng.gamma(0.4, 10, size=count), 1),
             "vacation_days": rng.poisson(2.2, size=count).astype(float),
             "meeting_hours": np.round(rng.gamma(4, 4 + staff["job_level"].to_numpy()), 1),
             "messages_sent": np.round(
-                unrest.messages(company, index, staff) * rng.lognormal(0, 0.12, count)
+                unrest.messages(company, index, staff) * rng.lognormal(0, 0.08, count)
             ),
             "internal_applications": rng.poisson(0.03 + 0.05 * restless).astype(float),
             "updated_at": np.full(count, company.opening(index + 1) + np.timedelta64(600, "s")),
