@@ -144,57 +144,61 @@ facts as (
 
 ),
 
-outcomes as (
+judged as (
 
     select
-        due.decision_id,
-        due.use_case,
-        due.case_key,
-        due.milestone_months,
-        due.starts_on,
-        facts.ended_on,
-        due.due_on,
+        facts.*,
         case
-            when facts.kind is null or facts.kind = 'voluntary' then 'observed'
-            when facts.kind = 'unknown' then 'missing'
+            when kind is null or kind = 'voluntary' then 'observed'
+            when kind = 'unknown' then 'missing'
             else 'censored'
         end as status,
-        case when facts.kind is null then 0 when facts.kind = 'voluntary' then 1 end::double precision as value,
-        facts.retained,
-        null::double precision as rating,
-        facts.known_from,
-        facts.known_to
+        case when kind is null then 0 when kind = 'voluntary' then 1 end::double precision as value
     from facts
-    inner join due
-        on
-            facts.decision_id = due.decision_id
-            and facts.milestone_months = due.milestone_months
-
-    union all
-
-    select
-        decision_id,
-        use_case,
-        case_key,
-        milestone_months,
-        starts_on,
-        null as ended_on,
-        due_on,
-        'pending' as status,
-        null as value,
-        null as retained,
-        null as rating,
-        known_at as known_from,
-        case when judged_from <= {{ as_of() }} then judged_from else 'infinity' end as known_to
-    from due
-    where known_at < judged_from
 
 ),
 
 {{ collapse(
-    'outcomes',
-    key=['decision_id', 'use_case', 'case_key', 'milestone_months'],
-    facts=['starts_on', 'ended_on', 'due_on', 'status', 'value', 'retained', 'rating'],
+    'judged',
+    key=['decision_id', 'milestone_months'],
+    facts=['ended_on', 'status', 'value', 'retained'],
 ) }}
 
-select * from collapsed
+select
+    due.decision_id,
+    due.use_case,
+    due.case_key,
+    due.milestone_months,
+    due.starts_on,
+    collapsed.ended_on,
+    due.due_on,
+    collapsed.status,
+    collapsed.value,
+    collapsed.retained,
+    null::double precision as rating,
+    collapsed.known_from,
+    collapsed.known_to
+from collapsed
+inner join due
+    on
+        collapsed.decision_id = due.decision_id
+        and collapsed.milestone_months = due.milestone_months
+
+union all
+
+select
+    decision_id,
+    use_case,
+    case_key,
+    milestone_months,
+    starts_on,
+    null as ended_on,
+    due_on,
+    'pending' as status,
+    null as value,
+    null as retained,
+    null as rating,
+    known_at as known_from,
+    case when judged_from <= {{ as_of() }} then judged_from end as known_to
+from due
+where known_at < judged_from

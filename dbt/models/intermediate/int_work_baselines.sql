@@ -2,7 +2,9 @@
 
 -- How each employee worked of late, and before: the last three months against the person's own baseline, the
 -- months twelve to four before, as all of them were known when the last one first came.
-with work_months as (
+--
+-- Materialised, so that each text is read as a number once and not once for each month that looks back at it.
+with work_months as materialized (
 
     select
         employee_key,
@@ -16,7 +18,7 @@ with work_months as (
 
 ),
 
-employee_months as (
+employee_months as materialized (
 
     select
         employee_month_id,
