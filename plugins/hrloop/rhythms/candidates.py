@@ -120,12 +120,15 @@ def successor(
 def drift(
     loop: Loop, declaration: UseCase, frame: pd.DataFrame, fitted: Fitted, as_of: datetime
 ) -> Alarm | None:
-    """Whether the cases of the last month, decided or open, are unlike those a version was evaluated on."""
-    evaluated = frame["decision_id"].isin(fitted.held_out["decision_id"])
+    """Whether the cases of the last month, decided or open, are unlike those decided in the time that a
+    version was evaluated on: all of them, since those with an outcome differ from the others by selection.
+    """
+    evaluated = fitted.held_out["decided_at"]
+    then = frame[frame["decided_at"].between(evaluated.min(), evaluated.max())]
     decided = frame[frame["decided_at"] > as_of - NEWEST]
     newest = pd.concat([decided, features.scoring_frame(loop.warehouse, declaration, as_of)])
     names = declaration.feature_names
-    return distributions.alarm(frame.loc[evaluated, names], newest[names], declaration.drift)
+    return distributions.alarm(then[names], newest[names], declaration.drift)
 
 
 def compare(
