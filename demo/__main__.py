@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from hrloop import as_of as moments
 from hrloop import practice, release, services, settings
 from hrloop.cli.operate import prepare, show
-from hrloop.cli.practice import decided, reviewed
+from hrloop.cli.practice import alerted, decided, reviewed
 from hrloop.rhythms import Loop, verdict_of
 from hrloop.rhythms.status import status
 from hrloop.warehouse import EmbeddedServer, steps
@@ -84,7 +84,10 @@ class Demo:
     def next_month(self, month: str) -> None:
         """The company lives on, following the loop's decisions, and exports what happened."""
         self.say(f"The practice company answers the decisions on the applications of {month}")
-        practice.answer(self.loop.settings, month, decided(self.loop.warehouse))
+        warehouse, use_cases = self.loop.warehouse, self.loop.use_cases().values()
+        practice.answer(
+            self.loop.settings, month, decided(warehouse, use_cases), alerted(warehouse, use_cases)
+        )
 
     def review(self, as_of: datetime) -> None:
         """Recruiters say what they think of the decisions that the round sent to them."""

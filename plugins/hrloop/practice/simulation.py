@@ -377,7 +377,6 @@ def _refuse_other_decisions(place: _Place, label: str, decisions: pd.DataFrame |
 def _refuse_other_alerts(place: _Place, label: str, alerts: pd.DataFrame | None) -> None:
     """Pass when the month was answered with the same alerts; raise ValueError otherwise."""
     if alerts is not None:
-        alerts = alerts[~(alerts["month"].astype(str) > label)]  # the loop has gone on since
         alerts = retention.read_alerts(alerts, _employed(place, label), label)
     _refuse_other(place.truth / "alerts" / f"{label}.parquet", alerts)
 
