@@ -2,8 +2,8 @@
 
 Managers act by themselves, sooner where somebody is visibly unhappy. HR partners act on most of the alerts
 that they are given, and on nobody whom the loop held out. A measure persuades a person or it does not: it
-averts a resignation that was to come within a year where the person's ``persuasion`` lies below its effect, so
-a second talk persuades nobody whom the first did not. Whoever is persuaded stays one to two years longer.
+averts a resignation that was to come within a year where the person's ``persuasion`` lies below its effect,
+so a second talk persuades nobody whom the first did not. Whoever is persuaded stays one to two years longer.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
 """How the company's people review: they mostly agree, and overrule with a reason of their own.
 
 They know something that no export says. Recruiters know how people come across, and where the work is with
-customers, that is what they overrule for. HR partners know when a season is busy, and where overtime alone has
-risen, that is what they overrule for.
+customers, that is what they overrule for. HR partners know when a season is busy, and where overtime alone
+has risen, that is what they overrule for.
 """
 
 import hashlib
@@ -18,8 +18,8 @@ CUSTOMER_FACING = ("sales", "customer support")
 class Panel:
     """People who review.
 
-    ``says`` holds what they say, by reason code; ``knowing`` and ``elsewhere`` how often each code is given when
-    they overrule, in its order, where what they know applies and where it does not.
+    ``says`` holds what they say, by reason code; ``knowing`` and ``elsewhere`` how often each code is given
+    when they overrule, in its order, where what they know applies and where it does not.
     """
 
     initial: str
@@ -30,12 +30,11 @@ class Panel:
     elsewhere: tuple[float, ...]
 
     def review(self, decision_id: pd.Series, known: np.ndarray) -> pd.DataFrame:
-        """What they say to these decisions (n,), given where what they know applies (n,): see :func:`review`."""
+        """What they say to these decisions (n,); ``known``: where what they know applies (n,)."""
         draws = np.array([_draws(one) for one in decision_id]).reshape(-1, 3)
         shares = np.where(known[:, None], self.knowing, self.elsewhere).cumsum(axis=1)
-        code = np.array(list(self.says))[
-            np.minimum((draws[:, 1:2] >= shares).sum(axis=1), len(self.says) - 1)
-        ]
+        position = np.minimum((draws[:, 1:2] >= shares).sum(axis=1), len(self.says) - 1)
+        code = np.array(list(self.says))[position]
         overruled = draws[:, 0] < self.overruled
         return pd.DataFrame(
             {
@@ -91,7 +90,8 @@ def review(waiting: pd.DataFrame) -> pd.DataFrame:
 def review_warnings(waiting: pd.DataFrame) -> pd.DataFrame:
     """What HR partners say to decisions about employees, as :func:`review` returns it.
 
-    ``waiting`` has decision_id, overtime_up, messages_down and survey_down (bool, missing where unknown) of each.
+    ``waiting`` has decision_id, overtime_up, messages_down and survey_down of each (bool; missing where
+    unknown).
     """
     signs = waiting[["overtime_up", "messages_down", "survey_down"]].astype("boolean").fillna(False)
     alone = signs["overtime_up"] & ~signs["messages_down"] & ~signs["survey_down"]

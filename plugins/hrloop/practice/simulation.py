@@ -4,7 +4,7 @@ The books between months lie below ``truth/``: ``company.json`` names the compan
 ``state/<month>/`` holds its open books, ``applications/<month>.parquet`` what truly would have become of
 every applicant, ``employees/<month>.parquet`` what would become of every employee if nothing more were done,
 ``interventions/<month>.parquet`` what was done and what it averted, ``decisions/<month>.parquet`` and
-``alerts/<month>.parquet`` the decisions it was given, ``dirt/<month>.json`` the counts of dirt in the exports.
+``alerts/<month>.parquet`` what it was given, ``dirt/<month>.json`` the counts of dirt in the exports.
 """
 
 import io
