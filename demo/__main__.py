@@ -83,7 +83,10 @@ class Demo:
     def next_month(self, month: str) -> None:
         """The company lives on, following the loop's decisions, and exports what happened."""
         self.say(f"The practice company answers the decisions on the applications of {month}")
-        practice.answer(self.loop.settings, month, decided(self.loop), alerted(self.loop))
+        warehouse, use_cases = self.loop.warehouse, self.loop.use_cases().values()
+        practice.answer(
+            self.loop.settings, month, decided(warehouse, use_cases), alerted(warehouse, use_cases)
+        )
 
     def review(self, as_of: datetime) -> None:
         """Recruiters and HR partners say what they think of the decisions that the round sent to them."""

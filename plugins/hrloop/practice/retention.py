@@ -1,9 +1,9 @@
 """What the company does so that people stay, and what becomes of those it is done for.
 
-Managers act by themselves, sooner where somebody is visibly unhappy. HR partners act on most of the alerts they
-are given, and on nobody whom the loop held out. A measure persuades a person or it does not: it averts a
-resignation that was to come within a year where the person's ``persuasion`` lies below its effect, so a second
-talk persuades nobody whom the first did not. Whoever is persuaded stays one to two years longer.
+Managers act by themselves, sooner where somebody is visibly unhappy. HR partners act on most of the alerts
+that they are given, and on nobody whom the loop held out. A measure persuades a person or it does not: it
+averts a resignation that was to come within a year where the person's ``persuasion`` lies below its effect,
+so a second talk persuades nobody whom the first did not. Whoever is persuaded stays one to two years longer.
 """
 
 import numpy as np
@@ -29,8 +29,8 @@ ALERT_COLUMNS = ("employee_id", "month", "action")
 def read_alerts(alerts: pd.DataFrame, employees: pd.Series, month: str) -> pd.DataFrame:
     """The alerts about those employed through ``month``, checked, one row each: employee_id and action.
 
-    Alerts of earlier months come too late to matter and are left out. Raises ValueError naming column,
-    row and remedy.
+    Alerts of other months are left out: earlier ones come too late to matter. Raises ValueError naming
+    column, row and remedy.
     """
     missing = set(ALERT_COLUMNS) - set(alerts.columns)
     if missing:
@@ -40,13 +40,15 @@ def read_alerts(alerts: pd.DataFrame, employees: pd.Series, month: str) -> pd.Da
     if not known.all():
         row = table.loc[~known].iloc[0]
         raise ValueError(
-            f"alerts for {month}: action of {row['employee_id']} is {row['action']!r}; write 'alert' or 'none'"
+            f"alerts for {month}: action of {row['employee_id']} is {row['action']!r};"
+            " write 'alert' or 'none'"
         )
-    ahead = table["month"] > month
-    if ahead.any():
+    dated = table["month"].str.fullmatch(r"\d{4}-\d\d")
+    if not dated.all():
+        row = table.loc[~dated].iloc[0]
         raise ValueError(
-            f"alerts for {month}: there is one of {table.loc[ahead, 'month'].iloc[0]};"
-            " give the alerts of the month that is answered"
+            f"alerts for {month}: month of {row['employee_id']} is {row['month']!r};"
+            " write year and month, such as 2026-07"
         )
     table = table.loc[table["month"] == month, ["employee_id", "action"]]
     twice = table["employee_id"].duplicated()

@@ -4,7 +4,7 @@ The books between months lie below ``truth/``: ``company.json`` names the compan
 ``state/<month>/`` holds its open books, ``applications/<month>.parquet`` what truly would have become of
 every applicant, ``employees/<month>.parquet`` what would become of every employee if nothing more were done,
 ``interventions/<month>.parquet`` what was done and what it averted, ``decisions/<month>.parquet`` and
-``alerts/<month>.parquet`` the decisions it was given, ``dirt/<month>.json`` the counts of dirt in the exports.
+``alerts/<month>.parquet`` what it was given, ``dirt/<month>.json`` the counts of dirt in the exports.
 """
 
 import io
@@ -377,7 +377,6 @@ def _refuse_other_decisions(place: _Place, label: str, decisions: pd.DataFrame |
 def _refuse_other_alerts(place: _Place, label: str, alerts: pd.DataFrame | None) -> None:
     """Pass when the month was answered with the same alerts; raise ValueError otherwise."""
     if alerts is not None:
-        alerts = alerts[~(alerts["month"].astype(str) > label)]  # the loop has gone on since
         alerts = retention.read_alerts(alerts, _employed(place, label), label)
     _refuse_other(place.truth / "alerts" / f"{label}.parquet", alerts)
 

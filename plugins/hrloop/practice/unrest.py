@@ -1,8 +1,9 @@
 """What no export shows of the employed: their habits, their seasons, and who makes up their mind to go.
 
-Whoever resigns has made up their mind half a year before or earlier, so at the end of a month it is settled who
-leaves within the next six. Two in three grow restless on the way: overtime rises, messages fall and the mood
-sinks, all three together and measured by what is usual for that person. One in three goes without a sign.
+Whoever resigns has made up their mind more than half a year before, so at the end of a month it is settled
+who leaves within the next six, but for layoffs and for what is done about it. Two in three grow restless on
+the way: overtime rises, messages fall and the mood sinks, all three together and by the measure of what is
+usual for that person. One in three goes without a sign.
 
 Among those who stay each sign comes by itself, for months: a busy season, a new role, a low mood. Workload
 moves overtime and messages in the same direction, and what is usual differs widely from person to person.
@@ -117,7 +118,7 @@ def going(staff: pd.DataFrame) -> np.ndarray:
 
 
 def restlessness(company: Company, index: int, staff: pd.DataFrame) -> np.ndarray:
-    """How restless each is in month ``index`` (n,): 0 until half a year before a resignation, then up to 1."""
+    """How restless each is in month ``index`` (n,): 0, and 1 in the last months before a resignation."""
     months = (seconds(staff["leaves_on"]) - company.opening(index)) / DAY / 30.4375
     grown = (RESTLESS_MONTHS - months) / (RESTLESS_MONTHS - FULLY_RESTLESS_MONTHS)
     return np.where(going(staff) & ~staff["silent"].to_numpy(dtype=bool), grown.clip(0, 1), 0.0)

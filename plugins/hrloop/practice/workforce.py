@@ -22,7 +22,6 @@ from hrloop.practice.company import (
     leader_ids,
     leaders,
     pick,
-    position,
     seconds,
 )
 from hrloop.practice.people import GENDER_SHARES, GENDERS, MILESTONES, names
@@ -35,14 +34,12 @@ RECORD = (
 NEVER_REVIEWED_SHARE = 0.03
 CORRECTED_REVIEW_SHARE = 0.03
 CORRECTED_TERMINATION_SHARE = 0.03
+MOST_OVERTIME = 120.0  # hours a month
 LAYOFF_SHARE = 0.05  # of everyone employed in the month of the wave
-HANDED_OVER_SHARE = (
-    0.01  # of the teams, each month: another leader of the same department and site takes over
-)
-FOUNDERS_DRAWN_MONTHS, HIRES_DRAWN_MONTHS = (
-    7,
-    24,
-)  # resignations until then are drawn at the start, see unrest
+HANDED_OVER_SHARE = 0.01  # of the teams, each month: another leader of their department and site takes over
+# Resignations until then are drawn at the start: nobody makes up their mind less than seven months ahead, and
+# a hire's first two years are what its application was good for.
+FOUNDERS_DRAWN_MONTHS, HIRES_DRAWN_MONTHS = 7, 24
 
 
 def founding(company: Company) -> pd.DataFrame:
@@ -287,18 +284,18 @@ def work_months(company: Company, index: int, staff: pd.DataFrame) -> pd.DataFra
     staff = through(company, index, staff)
     count = len(staff)
     restless = unrest.restlessness(company, index, staff)
+    overtime = unrest.overtime(company, index, staff) * rng.gamma(40, 1 / 40, size=count)
+    messages = unrest.messages(company, index, staff) * rng.lognormal(0, 0.08, size=count)
     return pd.DataFrame(
         {
             "employee_id": staff["employee_id"],
             "month": np.full(count, company.opening(index)),
-            "overtime_hours": np.round(
-                unrest.overtime(company, index, staff) * rng.gamma(40, 1 / 40, count), 1
-            ),
+            "overtime_hours": np.round(overtime.clip(max=MOST_OVERTIME), 1),
             "absence_hours": np.round(rng.gamma(0.5, 4 + 2 * restless), 1),
             "sick_hours": np.round(rng.gamma(0.4, 10, size=count), 1),
             "vacation_days": rng.poisson(2.2, size=count).astype(float),
             "meeting_hours": np.round(rng.gamma(4, 4 + staff["job_level"].to_numpy()), 1),
-            "messages_sent": np.round(unrest.messages(company, index, staff) * rng.lognormal(0, 0.08, count)),
+            "messages_sent": np.round(messages),
             "internal_applications": rng.poisson(0.03 + 0.05 * restless).astype(float),
             "updated_at": np.full(count, company.opening(index + 1) + np.timedelta64(600, "s")),
         }
