@@ -153,9 +153,9 @@ def reviewed(loop: Loop, use_case: str, as_of: datetime) -> pd.DataFrame:
     ).to_pandas()
 
 
-def champion(loop: Loop, declaration: UseCase, before: datetime | None = None) -> release.Serving | None:
-    """The version in charge (``before``: under the calibrator live before then); None where there is none."""
+def champion(loop: Loop, declaration: UseCase) -> release.Serving | None:
+    """The version in charge; None where there is none."""
     try:
-        return release.serving(loop.warehouse, loop.registry, declaration, before)
+        return release.serving(loop.warehouse, loop.registry, declaration)
     except release.NoChampion:
         return None
