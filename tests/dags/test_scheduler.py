@@ -134,19 +134,25 @@ def test_an_approval_in_mlflow_starts_the_run_that_releases(
     version = release.propose(loop.warehouse, registry, use_case, fitted, finding, frame, as_of)
     api = Airflow(loop)
     api.wait_for(("release_watch",))
-    api.call("PATCH", "dags/release_watch", json={"is_paused": False})
+    api.end_abandoned_runs()
+    api.call("PATCH", "dags/release_watch", json={"is_paused": True})
     services.keep_webhook(loop.settings)
+    deadline = time.monotonic() + 240
     try:
         release.approve(owner, use_case, version, "It is better.")
-        deadline = time.monotonic() + 240
-        while not (runs := api.call("GET", "dags/release_watch/dagRuns?state=success")["dag_runs"]):
-            assert time.monotonic() < deadline, api.call("GET", "dags/release_watch/dagRuns")
-            time.sleep(1)
+        while not (runs := api.call("GET", "dags/release_watch/dagRuns?state=queued")["dag_runs"]):
+            assert time.monotonic() < deadline, "MLflow's call started nothing"
+            time.sleep(0.2)
     finally:
         services.keep_webhook(loop.settings.model_copy(update={"approval_webhook": False}))
     (run,) = runs
     assert run["dag_run_id"].startswith("approval__")
     assert (run["conf"], run["triggering_user_name"]) == ({"use_case": "recruitment"}, "MLflow")
+    assert release.read(loop.warehouse, "recruitment") == []
+
+    api.call("PATCH", "dags/release_watch", json={"is_paused": False})
+    while registry.aliases("recruitment").get("champion") != version:
+        assert time.monotonic() < deadline, api.call("GET", "dags/release_watch/dagRuns")
+        time.sleep(0.5)
     (row,) = release.read(loop.warehouse, "recruitment")
     assert (row.kind, row.version, row.approved_by) == ("first", version, "owner")
-    assert registry.aliases("recruitment")["champion"] == version
