@@ -68,17 +68,21 @@ class Demo:
         practice.history(self.loop.settings, months=PAST_MONTHS)
         self.run(FIRST, *INTAKE)
         self.run(FIRST, "weekly_retraining")
-        self.approve()
-        self.run(FIRST, "weekly_retraining", "decisions", "milestones")
+        self.approve(FIRST)
+        self.run(FIRST, "decisions", "milestones")
 
-    def approve(self) -> None:
-        """Approve what was proposed in the name of the practice company's model owners."""
+    def approve(self, as_of: datetime) -> None:
+        """Approve what was proposed in the name of the practice company's model owners, and release it."""
         loop = self.loop
         registry = release.connect(loop.settings, user=services.OWNER)
+        approved = []
         for name, use_case in loop.use_cases().items():
             for version in registry.requested(name):
                 release.approve(registry, use_case, version, "Its evidence is convincing (demo).")
-                self.say(f"The model owner approves {name} version {version}")
+                approved.append(f"{name} version {version}")
+        if approved:
+            self.say(f"The model owners approve {', '.join(approved)}")
+            self.run(as_of, "weekly_retraining")
 
     def next_month(self, month: str) -> None:
         """The company lives on, following the loop's decisions, and exports what happened."""
@@ -125,7 +129,7 @@ class Demo:
         self.rhythm(OUTCOMES, "daily_calibration")
         self.rhythm(OUTCOMES, "weekly_retraining")
         self.rhythm(OUTCOMES, "monthly_reweighting")
-        self.approve()
+        self.approve(OUTCOMES)
         self.rhythm(OUTCOMES, "release_watch")
         self.rhythm(OUTCOMES, "quarterly_champion_challenger")
         self.run(OUTCOMES, "decisions", "milestones")
