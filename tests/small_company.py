@@ -27,7 +27,21 @@ _numbers = itertools.count(1)
 START = datetime(2023, 1, 1, tzinfo=UTC)
 END = datetime(2025, 6, 1, tzinfo=UTC)
 GRACE, GOOD = 60, 3.5
-PARAMETERS = {"good_hire_rating": GOOD, "report_grace_days": GRACE}
+ENTERED_DAYS, EARLY = 45, 4
+DECLARED = {
+    "use_cases": {
+        "recruitment": {
+            "milestones": [3, 6, 12, 24], "label_milestone": 12,
+            "positive_action": "advance", "negative_action": "decline",
+            "good_hire_rating": GOOD, "report_grace_days": GRACE,
+        },
+        "attrition": {
+            "milestones": [3, 6], "label_milestone": 6,
+            "positive_action": "alert", "negative_action": "none",
+            "resignation_grace_days": ENTERED_DAYS, "early_warning_months": EARLY,
+        },
+    }
+}  # fmt: skip
 SKILLS = ["python", "sql", "excel", "statistics", "auditing", "recruiting"]
 
 

@@ -203,7 +203,7 @@ class Outcome(Part):
     milestones: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
     label_milestone: int
     parameters: dict[Identifier, Threshold] = Field(
-        default_factory=dict, description="Passed to dbt as variables of the same names."
+        default_factory=dict, description="Passed to dbt, which reads them by use case and name."
     )
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
 BUILT = ("staging", "intermediate", "outcomes", "features", "kpi")
-VARIABLES = {"as_of": moment.text(company.END), **company.PARAMETERS}
+VARIABLES = {"as_of": moment.text(company.END), **company.DECLARED}
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_a_failed_test_stops_what_is_behind_it(built):
 
 def test_as_of_must_be_said_and_have_an_offset(built):
     with pytest.raises(ValueError, match="write it like 2026-10-01T06:00:00Z"):
-        transform.build(built, built.settings, company.PARAMETERS)
+        transform.build(built, built.settings, company.DECLARED)
     with pytest.raises(ValueError, match="has no UTC offset"):
         transform.build(built, built.settings, VARIABLES | {"as_of": "2025-06-01T00:00:00"})
 
@@ -162,7 +162,7 @@ def test_as_of_must_be_said_and_have_an_offset(built):
 @pytest.mark.parametrize(
     ("variables", "remedy"),
     [
-        (company.PARAMETERS, "The variable 'as_of' is missing. Say as of when to build"),
+        (company.DECLARED, "The variable 'as_of' is missing. Say as of when to build"),
         (VARIABLES | {"as_of": "2025-06-01"}, "has no UTC offset. Write it like 2026-10-01T06:00:00Z"),
         ({"as_of": VARIABLES["as_of"], "report_grace_days": 60}, "outcome.parameters.good_hire_rating"),
     ],
