@@ -1,7 +1,12 @@
 {{ config(pre_hook="{{ join_in_bulk() }}") }}
 
+<<<<<<< HEAD
 -- How each employee worked of late, and before: the last three months against the person's own baseline, the
 -- months twelve to four before, as all of them were known when the last one first came.
+=======
+-- How each employee worked of late, and how the same person worked before: the mean of the last three months
+-- against a baseline, the months twelve to four before. All are as known when the last one first came.
+>>>>>>> w-marts
 --
 -- Materialised, so that each text is read as a number once and not once for each month that looks back at it.
 with work_months as materialized (
@@ -9,11 +14,19 @@ with work_months as materialized (
     select
         employee_key,
         {{ month_number('month') }} as month_number,
+<<<<<<< HEAD
         known_from,
         coalesce(known_to, 'infinity') as known_to,
         {%- for measure in work_measures() %}
         {{ measure }}::double precision as {{ measure }}{{ ',' if not loop.last }}
         {%- endfor %}
+=======
+        {% for measure in work_measures() %}
+            {{ measure }}::double precision as {{ measure }},
+        {% endfor %}
+        known_from,
+        coalesce(known_to, 'infinity') as known_to
+>>>>>>> w-marts
     from {{ ref('stg_hris__work_months') }}
 
 ),
@@ -29,6 +42,7 @@ employee_months as materialized (
 
 ),
 
+<<<<<<< HEAD
 summed_up as (
 
     select
@@ -48,19 +62,68 @@ summed_up as (
             where employee_months.month_number - work_months.month_number >= 4
         ) as {{ measure }}_spread{{ ',' if not loop.last }}
         {%- endfor %}
+=======
+looked_back as (
+
+    select
+        employee_months.employee_month_id,
+        {% for measure in work_measures() %}
+            work_months.{{ measure }},
+        {% endfor %}
+        employee_months.month_number - work_months.month_number as months_ago
+>>>>>>> w-marts
     from employee_months
     inner join work_months
         on
             employee_months.employee_key = work_months.employee_key
+<<<<<<< HEAD
             and employee_months.month_number between work_months.month_number and work_months.month_number + 12
             and employee_months.open_from >= work_months.known_from
             and employee_months.open_from < work_months.known_to
     group by employee_months.employee_month_id
+=======
+            and employee_months.month_number - work_months.month_number between 0 and 12
+            and employee_months.open_from >= work_months.known_from
+            and employee_months.open_from < work_months.known_to
+
+),
+
+summed_up as (
+
+    select
+        employee_month_id,
+        {% for measure in work_measures() %}
+            max({{ measure }}) filter (where months_ago = 0) as {{ measure }},
+            avg({{ measure }}) filter (where months_ago <= 2) as {{ measure }}_mean_3,
+            avg({{ measure }}) filter (where months_ago >= 4) as {{ measure }}_baseline,
+            stddev_samp({{ measure }}) filter (where months_ago >= 4) as {{ measure }}_spread,
+        {% endfor %}
+        (count(*) filter (where months_ago >= 4))::integer as baseline_months
+    from looked_back
+    group by employee_month_id
+
+),
+
+known_baselines as (
+
+    select
+        employee_month_id,
+        {% for measure in work_measures() %}
+            {{ measure }},
+            {{ measure }}_mean_3,
+            case when baseline_months >= {{ var('baseline_months_at_least') }} then {{ measure }}_baseline end
+                as {{ measure }}_baseline,
+            {{ measure }}_spread,
+        {% endfor %}
+        baseline_months
+    from summed_up
+>>>>>>> w-marts
 
 )
 
 select
     employee_month_id,
+<<<<<<< HEAD
     baseline_months::integer as baseline_months,
     {%- for measure in work_measures() %}
     {{ measure }},
@@ -71,3 +134,15 @@ select
         as {{ measure }}_spread{{ ',' if not loop.last }}
     {%- endfor %}
 from summed_up
+=======
+    {% for measure in work_measures() %}
+        {{ measure }},
+        {{ measure }}_mean_3,
+        {{ measure }}_baseline,
+        {{ measure }}_mean_3 - {{ measure }}_baseline as {{ measure }}_change,
+        ({{ measure }}_mean_3 - {{ measure }}_baseline) / nullif({{ measure }}_spread, 0)
+            as {{ measure }}_change_in_spreads,
+    {% endfor %}
+    baseline_months
+from known_baselines
+>>>>>>> w-marts

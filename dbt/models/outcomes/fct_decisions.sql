@@ -1,3 +1,4 @@
+{%- set positive_action = declared('attrition', 'positive_action', 'text') %}
 with decisions as (
 
     select * from {{ ref('int_decisions') }}
@@ -26,7 +27,11 @@ selections as (
     from decisions
     where
         use_case = 'attrition'
+<<<<<<< HEAD
         and (origin = 'history' or recommended_action <> {{ declared('attrition', 'positive_action', 'text') }})
+=======
+        and (origin = 'history' or recommended_action <> {{ positive_action }})
+>>>>>>> w-marts
 
 )
 

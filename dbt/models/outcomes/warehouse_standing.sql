@@ -6,6 +6,10 @@
 -- depends_on: {{ ref('time_to_hire') }}
 -- depends_on: {{ ref('funnel') }}
 -- depends_on: {{ ref('retention_of_suggested_hires') }}
+-- depends_on: {{ ref('early_warning') }}
+-- depends_on: {{ ref('alert_precision') }}
+-- depends_on: {{ ref('intervention_success') }}
+-- depends_on: {{ ref('retention') }}
 select
     {{ as_of() }} as as_of,
     '{{ tojson(declarations()) }}'::jsonb as declarations
