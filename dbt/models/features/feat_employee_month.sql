@@ -13,18 +13,7 @@ with employee_months as (
 
 work as (
 
-<<<<<<< HEAD
-    select
-        baselines.*,
-        {%- for measure in work_measures() %}
-        {{ measure }}_mean_3 - {{ measure }}_baseline as {{ measure }}_change,
-        ({{ measure }}_mean_3 - {{ measure }}_baseline) / nullif({{ measure }}_spread, 0)
-            as {{ measure }}_change_in_spreads{{ ',' if not loop.last }}
-        {%- endfor %}
-    from {{ ref('int_work_baselines') }} as baselines
-=======
     select * from {{ ref('int_work_baselines') }}
->>>>>>> w-marts
 
 ),
 
@@ -55,20 +44,12 @@ surveys as (
         employee_month_id,
         count(*) as surveys_answered,
         max(surveyed_on) as surveyed_on,
-<<<<<<< HEAD
-        {%- for score in ['engagement', 'enps', 'manager_score'] %}
-        max({{ score }}) filter (where recency = 1) as {{ score }},
-        max({{ score }}) filter (where recency = 1)
-        - avg({{ score }}) filter (where recency > 1) as {{ score }}_change{{ ',' if not loop.last }}
-        {%- endfor %}
-=======
         max(engagement) filter (where recency = 1) as engagement,
         max(enps) filter (where recency = 1) as enps,
         max(manager_score) filter (where recency = 1) as manager_score,
         avg(engagement) filter (where recency > 1) as engagement_before,
         avg(enps) filter (where recency > 1) as enps_before,
         avg(manager_score) filter (where recency > 1) as manager_score_before
->>>>>>> w-marts
     from answers
     group by employee_month_id
 
@@ -81,12 +62,8 @@ judgements as (
         reviews.period_end,
         reviews.rating,
         row_number() over (
-<<<<<<< HEAD
-            partition by employee_months.employee_month_id order by reviews.period_end desc, reviews.review_id
-=======
             partition by employee_months.employee_month_id
             order by reviews.period_end desc, reviews.review_id asc
->>>>>>> w-marts
         ) as recency
     from employee_months
     inner join {{ ref('stg_hris__reviews') }} as reviews
@@ -217,22 +194,6 @@ teams as (
 
 ),
 
-<<<<<<< HEAD
-signals as (
-
-    select
-        work.employee_month_id,
-        work.overtime_hours_change_in_spreads >= {{ var('clear_change') }} as overtime_up,
-        work.messages_sent_change_in_spreads <= -{{ var('clear_change') }} as messages_down,
-        surveys.engagement_change <= -{{ var('survey_drop') }} as survey_down,
-        -- (x + |x|) / 2 is what of x is above 0, and null where x is; greatest would make 0 of it.
-        (work.overtime_hours_change_in_spreads + abs(work.overtime_hours_change_in_spreads)) / 2 as overtime_rise,
-        (-work.messages_sent_change_in_spreads + abs(work.messages_sent_change_in_spreads)) / 2 as messages_fall,
-        (-surveys.engagement_change + abs(surveys.engagement_change)) / 2 as engagement_fall
-    from work
-    left join surveys on work.employee_month_id = surveys.employee_month_id
-
-=======
 -- What shows before people leave, each so that more of it is worse.
 changes as (
 
@@ -259,7 +220,6 @@ signals as (
         (engagement + abs(engagement)) / 2 as engagement_fall
     from changes
 
->>>>>>> w-marts
 )
 
 select
@@ -272,21 +232,6 @@ select
     employee_months.open_from,
     employee_months.open_to,
     work.baseline_months,
-<<<<<<< HEAD
-    {%- for measure in work_measures() %}
-    work.{{ measure }},
-    work.{{ measure }}_mean_3,
-    work.{{ measure }}_baseline,
-    work.{{ measure }}_change,
-    work.{{ measure }}_change_in_spreads,
-    {%- endfor %}
-    surveys.engagement,
-    surveys.enps::double precision as enps,
-    surveys.manager_score,
-    surveys.engagement_change,
-    surveys.enps_change::double precision as enps_change,
-    surveys.manager_score_change,
-=======
     {% for measure in work_measures() %}
         work.{{ measure }},
         work.{{ measure }}_mean_3,
@@ -300,7 +245,6 @@ select
     surveys.engagement - surveys.engagement_before as engagement_change,
     (surveys.enps - surveys.enps_before)::double precision as enps_change,
     surveys.manager_score - surveys.manager_score_before as manager_score_change,
->>>>>>> w-marts
     {{ months_between('surveys.surveyed_on', 'employee_months.opened_on') }} as months_since_survey,
     coalesce(surveys.surveys_answered, 0)::integer as surveys_answered,
     signals.overtime_up,
@@ -312,8 +256,7 @@ select
     signals.overtime_rise * signals.engagement_fall as overtime_rise_by_engagement_fall,
     signals.messages_fall * signals.engagement_fall as messages_fall_by_engagement_fall,
     signals.overtime_rise * signals.messages_fall * signals.engagement_fall as all_signals_product,
-    least({{ months_between('employee_months.hired_on', 'employee_months.opened_on') }}, {{ var('tenure_at_most') }})
-        as tenure_months,
+    {{ months_between('employee_months.hired_on', 'employee_months.opened_on') }} as tenure_months,
     employee_months.department,
     employee_months.location,
     employee_months.job_family,
@@ -321,32 +264,19 @@ select
     employee_months.employment_type,
     employee_months.fte,
     employee_months.monthly_salary / nullif(pay.median_salary, 0) as pay_to_peers,
-<<<<<<< HEAD
-    {%- for fact in ['pay', 'level', 'manager'] %}
-    least(
-        {{ months_between(
-            'coalesce(employee_months.' ~ fact ~ '_changed_on, employee_months.hired_on)', 'employee_months.opened_on'
-        ) }},
-        {{ var('change_months_at_most') }}
-    ) as months_since_{{ fact }}_change,
-    {%- endfor %}
-=======
     {% for fact in ['pay', 'level', 'manager'] %}
         {{ months_between(
             'coalesce(employee_months.' ~ fact ~ '_changed_on, employee_months.hired_on)', 'employee_months.opened_on'
         ) }} as months_since_{{ fact }}_change,
     {% endfor %}
->>>>>>> w-marts
     coalesce(employee_months.opened_on < employee_months.manager_changed_on + interval '12 months', false)
         as manager_changed_12_months,
     reviews.last_rating,
     reviews.rating_change,
     {{ months_between('reviews.reviewed_on', 'employee_months.opened_on') }} as months_since_review,
     teams.team_size::integer as team_size,
-    teams.team_leavers_3::double precision / nullif(teams.team_size + teams.team_leavers_3, 0)
-        as team_leavers_share_3_months,
-    teams.team_leavers_6::double precision / nullif(teams.team_size + teams.team_leavers_6, 0)
-        as team_leavers_share_6_months,
+    teams.team_leavers_3::integer as team_leavers_3_months,
+    teams.team_leavers_6::integer as team_leavers_6_months,
     coalesce(interventions.interventions_12_months, 0)::integer as interventions_12_months,
     extract(month from employee_months.month)::integer as month_of_year
 from employee_months

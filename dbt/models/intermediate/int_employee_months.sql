@@ -13,11 +13,7 @@ with months as (
 
 ),
 
-<<<<<<< HEAD
--- With the first row of a later month a month is over for all: who has no row in that one has left, or is away.
-=======
 -- With the first row of a later month a month is over for all: who has none in that one has left, or is away.
->>>>>>> w-marts
 openings as (
 
     select

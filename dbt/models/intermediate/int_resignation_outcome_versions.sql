@@ -1,9 +1,6 @@
 {{ config(pre_hook="{{ join_in_bulk() }}") }}
 {%- set grace_days = declared('attrition', 'resignation_grace_days', 'integer') %}
-<<<<<<< HEAD
-=======
 {%- set positive_action = declared('attrition', 'positive_action', 'text') %}
->>>>>>> w-marts
 
 -- Who resigned when nothing was done, by each milestone, as it was known over time. Where the loop warned,
 -- the outcome without a warning can never be seen: such a decision is not here.
@@ -22,11 +19,7 @@ with decisions as (
     from {{ ref('int_decisions') }}
     where
         use_case = 'attrition'
-<<<<<<< HEAD
-        and (origin = 'history' or recommended_action <> {{ declared('attrition', 'positive_action', 'text') }})
-=======
         and (origin = 'history' or recommended_action <> {{ positive_action }})
->>>>>>> w-marts
 
 ),
 
@@ -139,11 +132,7 @@ facts as (
         spans.known_from,
         spans.known_to,
         min(ends.ended_on) as ended_on,
-<<<<<<< HEAD
-        (array_agg(ends.kind order by ends.ended_on, ends.is_departure desc))[1] as kind,
-=======
         (array_agg(ends.kind order by ends.ended_on asc, ends.is_departure desc))[1] as kind,
->>>>>>> w-marts
         bool_or(ends.is_departure) is not true as retained
     from spans
     left join ends

@@ -1,12 +1,7 @@
 {{ config(pre_hook="{{ join_in_bulk() }}") }}
 
-<<<<<<< HEAD
--- How each employee worked of late, and before: the last three months against the person's own baseline, the
--- months twelve to four before, as all of them were known when the last one first came.
-=======
 -- How each employee worked of late, and how the same person worked before: the mean of the last three months
 -- against a baseline, the months twelve to four before. All are as known when the last one first came.
->>>>>>> w-marts
 --
 -- Materialised, so that each text is read as a number once and not once for each month that looks back at it.
 with work_months as materialized (
@@ -14,19 +9,11 @@ with work_months as materialized (
     select
         employee_key,
         {{ month_number('month') }} as month_number,
-<<<<<<< HEAD
-        known_from,
-        coalesce(known_to, 'infinity') as known_to,
-        {%- for measure in work_measures() %}
-        {{ measure }}::double precision as {{ measure }}{{ ',' if not loop.last }}
-        {%- endfor %}
-=======
         {% for measure in work_measures() %}
             {{ measure }}::double precision as {{ measure }},
         {% endfor %}
         known_from,
         coalesce(known_to, 'infinity') as known_to
->>>>>>> w-marts
     from {{ ref('stg_hris__work_months') }}
 
 ),
@@ -42,27 +29,6 @@ employee_months as materialized (
 
 ),
 
-<<<<<<< HEAD
-summed_up as (
-
-    select
-        employee_months.employee_month_id,
-        count(*) filter (where employee_months.month_number - work_months.month_number >= 4) as baseline_months,
-        {%- for measure in work_measures() %}
-        max(work_months.{{ measure }}) filter (
-            where employee_months.month_number = work_months.month_number
-        ) as {{ measure }},
-        avg(work_months.{{ measure }}) filter (
-            where employee_months.month_number - work_months.month_number <= 2
-        ) as {{ measure }}_mean_3,
-        avg(work_months.{{ measure }}) filter (
-            where employee_months.month_number - work_months.month_number >= 4
-        ) as {{ measure }}_baseline,
-        stddev_samp(work_months.{{ measure }}) filter (
-            where employee_months.month_number - work_months.month_number >= 4
-        ) as {{ measure }}_spread{{ ',' if not loop.last }}
-        {%- endfor %}
-=======
 looked_back as (
 
     select
@@ -71,17 +37,10 @@ looked_back as (
             work_months.{{ measure }},
         {% endfor %}
         employee_months.month_number - work_months.month_number as months_ago
->>>>>>> w-marts
     from employee_months
     inner join work_months
         on
             employee_months.employee_key = work_months.employee_key
-<<<<<<< HEAD
-            and employee_months.month_number between work_months.month_number and work_months.month_number + 12
-            and employee_months.open_from >= work_months.known_from
-            and employee_months.open_from < work_months.known_to
-    group by employee_months.employee_month_id
-=======
             and employee_months.month_number - work_months.month_number between 0 and 12
             and employee_months.open_from >= work_months.known_from
             and employee_months.open_from < work_months.known_to
@@ -117,24 +76,11 @@ known_baselines as (
         {% endfor %}
         baseline_months
     from summed_up
->>>>>>> w-marts
 
 )
 
 select
     employee_month_id,
-<<<<<<< HEAD
-    baseline_months::integer as baseline_months,
-    {%- for measure in work_measures() %}
-    {{ measure }},
-    {{ measure }}_mean_3,
-    case when baseline_months >= {{ var('baseline_months_at_least') }} then {{ measure }}_baseline end
-        as {{ measure }}_baseline,
-    case when baseline_months >= {{ var('baseline_months_at_least') }} then {{ measure }}_spread end
-        as {{ measure }}_spread{{ ',' if not loop.last }}
-    {%- endfor %}
-from summed_up
-=======
     {% for measure in work_measures() %}
         {{ measure }},
         {{ measure }}_mean_3,
@@ -145,4 +91,3 @@ from summed_up
     {% endfor %}
     baseline_months
 from known_baselines
->>>>>>> w-marts

@@ -6,11 +6,7 @@ with milestones as (
         milestone_months,
         case
             when origin = 'history' then 'before the loop'
-<<<<<<< HEAD
-            when recommended_action = {{ declared('recruitment', 'positive_action', 'text') }} then 'suggested'
-=======
             when recommended_action = {{ positive_action }} then 'suggested'
->>>>>>> w-marts
             else 'not suggested'
         end as suggestion,
         status,

@@ -27,11 +27,7 @@ selections as (
     from decisions
     where
         use_case = 'attrition'
-<<<<<<< HEAD
-        and (origin = 'history' or recommended_action <> {{ declared('attrition', 'positive_action', 'text') }})
-=======
         and (origin = 'history' or recommended_action <> {{ positive_action }})
->>>>>>> w-marts
 
 )
 
