@@ -256,7 +256,10 @@ select
     signals.overtime_rise * signals.engagement_fall as overtime_rise_by_engagement_fall,
     signals.messages_fall * signals.engagement_fall as messages_fall_by_engagement_fall,
     signals.overtime_rise * signals.messages_fall * signals.engagement_fall as all_signals_product,
-    {{ months_between('employee_months.hired_on', 'employee_months.opened_on') }} as tenure_months,
+    least(
+        {{ months_between('employee_months.hired_on', 'employee_months.opened_on') }},
+        {{ var('tenure_at_most') }}
+    ) as tenure_months,
     employee_months.department,
     employee_months.location,
     employee_months.job_family,
@@ -265,9 +268,13 @@ select
     employee_months.fte,
     employee_months.monthly_salary / nullif(pay.median_salary, 0) as pay_to_peers,
     {% for fact in ['pay', 'level', 'manager'] %}
-        {{ months_between(
-            'coalesce(employee_months.' ~ fact ~ '_changed_on, employee_months.hired_on)', 'employee_months.opened_on'
-        ) }} as months_since_{{ fact }}_change,
+        least(
+            {{ months_between(
+                'coalesce(employee_months.' ~ fact ~ '_changed_on, employee_months.hired_on)',
+                'employee_months.opened_on'
+            ) }},
+            {{ var('change_months_at_most') }}
+        ) as months_since_{{ fact }}_change,
     {% endfor %}
     coalesce(employee_months.opened_on < employee_months.manager_changed_on + interval '12 months', false)
         as manager_changed_12_months,
@@ -275,8 +282,10 @@ select
     reviews.rating_change,
     {{ months_between('reviews.reviewed_on', 'employee_months.opened_on') }} as months_since_review,
     teams.team_size::integer as team_size,
-    teams.team_leavers_3::integer as team_leavers_3_months,
-    teams.team_leavers_6::integer as team_leavers_6_months,
+    teams.team_leavers_3::double precision / nullif(teams.team_size + teams.team_leavers_3, 0)
+        as team_leavers_share_3_months,
+    teams.team_leavers_6::double precision / nullif(teams.team_size + teams.team_leavers_6, 0)
+        as team_leavers_share_6_months,
     coalesce(interventions.interventions_12_months, 0)::integer as interventions_12_months,
     extract(month from employee_months.month)::integer as month_of_year
 from employee_months
