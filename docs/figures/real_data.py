@@ -234,9 +234,10 @@ def export(folder: Path) -> None:
 
     From the table: field (as job_family), level (as job_level), gender, sentiment (1 to 10, as engagement 1
     to 5), intention (under its own name, which is in no contract), and how many months after the survey who
-    left. Invented: the numbers of the employees, the calendar (SURVEYED, HIRED), that who left resigned, and
-    that who was lost before the twelfth month came to the end of a contract, which censors. There is no
-    department, location or manager: declare department and manager_id absent.
+    left. Invented: the numbers of the employees, the calendar (SURVEYED, HIRED), that everything was known
+    on its day, that who left resigned, and that who was lost before the twelfth month came to the end of a
+    contract, which censors. There is no department, location or manager: declare department and manager_id
+    absent.
     """
     people = pd.read_csv(DATA / "job_retention.csv")
     employee = people.index.map("P{:04d}".format)
@@ -268,7 +269,9 @@ def export(folder: Path) -> None:
             }
         )[(people["left"] == 1) | (people["month"] < 12)],
     }
+    happened = {"employees": "valid_from", "surveys": "surveyed_on", "terminations": "terminated_on"}
     for name, rows in tables.items():
+        rows = rows.assign(updated_at=rows[happened[name]].map("{}T18:00:00Z".format))
         file = folder / "hris" / name / f"{SURVEYED.replace(year=SURVEYED.year + 1)}.csv"
         file.parent.mkdir(parents=True, exist_ok=True)
         rows.to_csv(file, index=False)

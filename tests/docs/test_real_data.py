@@ -105,8 +105,12 @@ def test_it_goes_in_as_a_company_s_exports(warehouse, settings, tmp_path):
         ended = connection.execute(
             text("select kind, count(*) from raw.hris__terminations group by kind order by kind")
         ).all()
+        known = connection.execute(
+            text("select max(_known_at) from raw.hris__terminations where terminated_on = '2024-03-15'")
+        ).scalar_one()
         answers = connection.execute(
             text("select min(engagement), max(engagement) from raw.hris__surveys")
         ).one()
     assert [tuple(row) for row in ended] == [("end_of_contract", 388), ("voluntary", 1354)]
+    assert as_of.text(known) == "2024-03-15T18:00:00Z"
     assert [float(answer) for answer in answers] == [1.0, 5.0]
