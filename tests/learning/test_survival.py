@@ -9,7 +9,7 @@ import pytest
 import xgboost
 from hrloop import learning
 from hrloop.evaluation import metrics
-from hrloop.learning import Architecture, Fitted, censoring, folds, search, trees
+from hrloop.learning import Architecture, Fitted, censoring, folds, reweighting, search, trees
 from hrloop.learning.calibration import Platt
 from hrloop.learning.encoding import fit_encoder
 from hrloop.learning.survival import Survival
@@ -249,6 +249,14 @@ def test_columns_are_drawn_in_proportion_to_their_weights(use_case, encoder, kno
         Survival.fit(Architecture("survival", GIVEN.parameters, {"match": 8.0}), many, encoder, *known)
 
 
+def test_reweighted_it_draws_columns_and_keeps_its_law(use_case, encoder, known):
+    weights = reweighting.Weights({"match": 4.0, "family": 1.0}, {})
+    told = reweighting.reweighted(use_case, GIVEN, weights)
+    assert told.parameters == {**GIVEN.parameters, "colsample_bynode": use_case.reweighting.drawn.value}
+    model, _ = Survival.fit(told, use_case.learner, encoder, *known)
+    assert (model.scale, model.horizon) == (SCALE, HORIZON)
+
+
 def test_an_event_on_the_first_day_is_one(use_case, encoder, known):
     matrix, bounds, weight = known
     first = bounds.copy()
@@ -258,7 +266,7 @@ def test_an_event_on_the_first_day_is_one(use_case, encoder, known):
     assert np.isfinite(model.margin(matrix)).all()
 
 
-@pytest.mark.parametrize("lacking", [{"scale": 0.0}, {"horizon": 0.0}, {"scale": float("nan")}])
+@pytest.mark.parametrize("lacking", [{"scale": 0.0}, {"horizon": 0.0}, {"horizon": float("nan")}])
 def test_a_law_without_scale_or_horizon_is_refused(use_case, encoder, known, lacking):
     told = Architecture("survival", {**GIVEN.parameters, **lacking})
     with pytest.raises(learning.LearningError, match="a scale and a horizon above 0"):
