@@ -30,7 +30,11 @@ def found():
 
 
 def page_rows() -> dict[tuple[str, str], list[str]]:
-    lines = [line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines() if "to 0." in line]
+    lines = [
+        line.strip("| ").split(" | ")
+        for line in PAGE.read_text().splitlines()
+        if " to 0." in line and line[0] == "|"
+    ]
     return {(study, model): cells for study, model, *cells in lines}
 
 
