@@ -123,7 +123,7 @@ class Survival(Boosted):
 
 def _scale_and_horizon(architecture: Architecture) -> tuple[float, float]:
     found = tuple(float(architecture.parameters.get(name, 0.0)) for name in ("scale", "horizon"))
-    if not min(found) > 0:
+    if not all(value > 0 for value in found):
         raise LearningError(
             "an architecture of kind survival has a scale and a horizon above 0, and not "
             f"{found[0]:g} and {found[1]:g}; declare learner.time_scale"
