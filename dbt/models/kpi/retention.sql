@@ -24,7 +24,11 @@ employments as (
         int_employments.hired_on,
         coalesce(terminations.terminated_on <= today.today, false) as has_left,
         coalesce(terminations.kind in ('voluntary', 'involuntary'), false) as is_event,
-        greatest(today.records_begin_on - int_employments.hired_on, 0) as entered_day,
+        -- At risk from the day after this one on: from the first day itself, or from when records begin.
+        case
+            when int_employments.hired_on >= today.records_begin_on then -1
+            else today.records_begin_on - int_employments.hired_on
+        end as entered_day,
         least(terminations.terminated_on, today.today) - int_employments.hired_on as last_day
     from {{ ref('int_employments') }} as int_employments
     cross join today
@@ -55,7 +59,7 @@ cohorts as (
     select cohort
     from lives
     group by cohort
-    having min(entered_day) = 0
+    having min(entered_day) < 0
 
 ),
 
@@ -104,7 +108,7 @@ horizons as (
 
 ),
 
--- On a day on which all at risk left, the estimate falls to 0.
+-- Where all at risk left, the estimate falls to 0.
 exits as (
 
     select
@@ -138,7 +142,7 @@ counted as (
         horizons.months,
         count(*)::integer as employees,
         (
-            count(*) filter (where horizons.day > lives.entered_day and horizons.day <= lives.last_day)
+            count(*) filter (where horizons.day between lives.entered_day and lives.last_day)
         )::integer as at_risk,
         (count(*) filter (where horizons.day >= lives.last_day and lives.is_event))::integer as events,
         (count(*) filter (where horizons.day > lives.last_day and not lives.is_event))::integer as censored
