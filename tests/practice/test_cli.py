@@ -37,7 +37,7 @@ def use_cases(of_applications, of_employees):
 
 @pytest.fixture
 def told(warehouse, of_applications, of_employees, as_of):
-    """Two decisions on applications and, for each employee, two months' decisions, as the engine keeps them."""
+    """Two decisions on applications, and two months' decisions on each employee, as the engine keeps them."""
     rows = Rows()
     for employee in EMPLOYEES:
         rows.add(
@@ -48,8 +48,8 @@ def told(warehouse, of_applications, of_employees, as_of):
         rows.decisions.append(
             {
                 "decision_id": f"{case_key} {use_case.name}", "use_case": use_case.name, "case_key": case_key,
-                "subject_key": subject_key, "group_key": "g", "as_of": as_of, "model_version": 1, "score": 0.5,
-                "probability": 0.5, "confidence": 0.5, "rank": number, "group_size": 9,
+                "subject_key": subject_key, "group_key": "g", "as_of": as_of, "model_version": 1,
+                "score": 0.5, "probability": 0.5, "confidence": 0.5, "rank": number, "group_size": 9,
                 "recommended_action": action, "route": "review", "exploration": number == 2,
                 "selection_propensity": 0.5, "features": features,
             }
