@@ -66,7 +66,9 @@ def read(folder, table):
 
 def contents(folder):
     """Every file that outlives a month, with its bytes and its time."""
-    files = [*(folder / "landing").rglob("*.*"), *(folder / "truth" / "applications").iterdir()]
+    files = [*(folder / "landing").rglob("*.*")]
+    for of in ("applications", "employees", "interventions"):
+        files += (folder / "truth" / of).iterdir()
     return {
         str(file.relative_to(folder)): (
             file.read_bytes(),

@@ -34,6 +34,7 @@ EPISODE_ENDS = 0.18  # monthly chance: they last half a year
 STEADINESS = 0.8  # of workload and mood from month to month
 UPROAR_MONTHS = (1, 2)  # after a wave of layoffs: those who stay do the work of those who went
 UPROAR_OVERTIME, UPROAR_MESSAGES = 1.6, 1.4
+MOST_OVERTIME = 90.0  # hours that anybody is asked for in a month
 
 
 def habits(company: Company, index: int, performance) -> pd.DataFrame:
@@ -129,7 +130,8 @@ def overtime(company: Company, index: int, staff: pd.DataFrame) -> np.ndarray:
     busy = staff["episode"].eq("busy season").to_numpy()
     pull = 0.66 * staff["workload"].to_numpy() + 0.50 * busy
     pull += 0.45 * restlessness(company, index, staff)
-    return staff["usual_overtime"].to_numpy() * np.exp(pull) * _uproar(index, UPROAR_OVERTIME)
+    hours = staff["usual_overtime"].to_numpy() * np.exp(pull) * _uproar(index, UPROAR_OVERTIME)
+    return hours.clip(max=MOST_OVERTIME)
 
 
 def messages(company: Company, index: int, staff: pd.DataFrame) -> np.ndarray:

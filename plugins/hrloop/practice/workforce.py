@@ -34,12 +34,11 @@ RECORD = (
 NEVER_REVIEWED_SHARE = 0.03
 CORRECTED_REVIEW_SHARE = 0.03
 CORRECTED_TERMINATION_SHARE = 0.03
-MOST_OVERTIME = 120.0  # hours a month
 LAYOFF_SHARE = 0.05  # of everyone employed in the month of the wave
 HANDED_OVER_SHARE = 0.01  # of the teams, each month: another leader of their department and site takes over
-# Resignations until then are drawn at the start: nobody makes up their mind less than seven months ahead, and
-# a hire's first two years are what its application was good for.
-FOUNDERS_DRAWN_MONTHS, HIRES_DRAWN_MONTHS = 7, 24
+# Resignations until then are drawn at the start: minds are made up seven to twelve months ahead, and a hire's
+# first two years are what its application was good for.
+FOUNDERS_DRAWN_MONTHS, HIRES_DRAWN_MONTHS = 12, 24
 
 
 def founding(company: Company) -> pd.DataFrame:
@@ -290,7 +289,7 @@ def work_months(company: Company, index: int, staff: pd.DataFrame) -> pd.DataFra
         {
             "employee_id": staff["employee_id"],
             "month": np.full(count, company.opening(index)),
-            "overtime_hours": np.round(overtime.clip(max=MOST_OVERTIME), 1),
+            "overtime_hours": np.round(overtime, 1),
             "absence_hours": np.round(rng.gamma(0.5, 4 + 2 * restless), 1),
             "sick_hours": np.round(rng.gamma(0.4, 10, size=count), 1),
             "vacation_days": rng.poisson(2.2, size=count).astype(float),
