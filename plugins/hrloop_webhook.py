@@ -2,8 +2,8 @@
 
 It is there where ``HRLOOP_APPROVAL_WEBHOOK`` is on. Airflow puts no login before it: MLflow's signature, over
 a secret that the two share, is the guard. A delivery only wakes up: all that is taken from it is which model
-it is about. What was approved, and by whom, the run that it starts reads in MLflow, as a run by the clock
-does, and a delivery that is lost is made good by the clock.
+it is about, and whether it tells of an approval at all. What was approved, and by whom, is read in MLflow by
+the run that it starts, as by a run of the clock, which also makes good a delivery that was lost.
 """
 
 import base64
@@ -130,6 +130,7 @@ def wake(use_case: str, identity: str) -> str:
     except DagRunAlreadyExists:
         return run_id
     except DagNotFound as error:
-        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}; it will be") from error
+        why = f"Airflow has not read the DAG {RELEASES} yet: try again in a minute"
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, why) from error
     log.info("%s: woken by an approval, %s.", use_case, run_id)
     return run_id

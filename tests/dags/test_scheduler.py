@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+import hrloop_webhook
 import pytest
 import requests
 from hrloop import as_of as moment
@@ -149,6 +150,18 @@ def test_an_approval_in_mlflow_starts_the_run_that_releases(
     assert run["dag_run_id"].startswith("approval__")
     assert (run["conf"], run["triggering_user_name"]) == ({"use_case": "recruitment"}, "MLflow")
     assert release.read(loop.warehouse, "recruitment") == []
+
+    identity, timestamp = run["dag_run_id"].removeprefix("approval__"), str(int(time.time()))
+    body = b'{"data": {"name": "recruitment", "key": "approval.status", "value": "approved"}}'
+    key = loop.settings.secret("mlflow_webhook")
+    headers = {
+        "X-MLflow-Delivery-Id": identity,
+        "X-MLflow-Timestamp": timestamp,
+        "X-MLflow-Signature": hrloop_webhook.signature(key, identity, timestamp, body),
+    }
+    again = api.session.post(f"{api.url}{services.WEBHOOK_PATH}", data=body, headers=headers, timeout=60)
+    assert again.json() == {"run_id": run["dag_run_id"]}, "tried again by MLflow, one run"
+    assert len(api.call("GET", "dags/release_watch/dagRuns?state=queued")["dag_runs"]) == 1
 
     api.call("PATCH", "dags/release_watch", json={"is_paused": False})
     while registry.aliases("recruitment").get("champion") != version:
