@@ -16,6 +16,7 @@ from hrloop.learning.errors import (
     MissingColumn,
     NobodyFollowed,
     OneClassOnly,
+    TooEarly,
 )
 from hrloop.learning.fitted import Fitted
 from hrloop.learning.training import fit
@@ -30,5 +31,6 @@ __all__ = [
     "MissingColumn",
     "NobodyFollowed",
     "OneClassOnly",
+    "TooEarly",
     "fit",
 ]

@@ -29,7 +29,7 @@ from hrloop import as_of as time
 from hrloop.learning import calibration, censoring, propensity
 from hrloop.learning.architecture import Architecture, declared
 from hrloop.learning.encoding import Encoder, fit_encoder, require
-from hrloop.learning.errors import InsufficientLabels, LearningError, OneClassOnly
+from hrloop.learning.errors import InsufficientLabels, LearningError, OneClassOnly, TooEarly
 from hrloop.learning.fitted import KINDS, Fitted
 
 if TYPE_CHECKING:
@@ -120,8 +120,8 @@ def fit(
     """Learn from the observed labels of a frame of decisions, with the declared architecture or another.
 
     frame: one row per decision (columns DECISION_COLUMNS and the declared features), in any order.
-    Raises InsufficientLabels, OneClassOnly, MissingColumn, and LearningError for rows that were not known
-    by ``as_of``.
+    Raises TooEarly where there is too little to learn from, MissingColumn, and LearningError for rows that
+    were not known by ``as_of``.
     """
     ready = prepare(use_case, frame, as_of)
     architecture = architecture or declared(use_case)
@@ -229,7 +229,7 @@ def split(
     """The slices (development, calibration, evaluation) of rows in the order of their decisions.
 
     Decisions of one moment stay together, in the later part. The calibration part ends ``window`` before
-    the evaluation part begins; what lies between is in no part. Raises LearningError when that leaves a part
+    the evaluation part begins; what lies between is in no part. Raises TooEarly when that leaves a part
     empty.
     """
     moments = decided_at.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
@@ -244,7 +244,7 @@ def split(
     end = int(np.searchsorted(moments, moments[second] - window.to_timedelta64(), side="left"))
     first = cut(end, calibration_share) if end else 0
     if not 0 < first < end <= second < n:
-        raise LearningError(
+        raise TooEarly(
             f"{n} labels were decided at only {decided_at.nunique()} moments, which leaves no room for "
             "development, calibration and evaluation one after the other; wait for decisions of later dates"
         )

@@ -14,7 +14,7 @@ from hrloop import evaluation, features, release
 from hrloop.evaluation import comparison, pooling
 from hrloop.evaluation import drift as distributions
 from hrloop.evaluation.drift import Alarm
-from hrloop.learning import Fitted, InsufficientLabels, OneClassOnly, fit
+from hrloop.learning import Fitted, TooEarly, fit
 from hrloop.learning.architecture import Architecture
 from hrloop.rhythms import Loop, matured
 from hrloop.usecase import UseCase
@@ -41,7 +41,7 @@ def try_one(
     """
     try:
         fitted = fit(declaration, frame, as_of, architecture)
-    except (InsufficientLabels, OneClassOnly) as reason:
+    except TooEarly as reason:
         finding = release.Finding("insufficient_evidence", str(reason), (str(reason),))
         release.keep(loop.warehouse, declaration, finding, as_of, rhythm)
         return {"verdict": finding.verdict, "version": None, "reasons": [str(reason)]}
