@@ -137,10 +137,10 @@ def answer(
 
 
 def truth(where: Settings | Path | str, of: str = "applications") -> pd.DataFrame:
-    """What truly would have become of people: all months, one row per application.
+    """What truly would have become of people, all months.
 
-    ``of``: ``applications``; ``employees`` for a row per employee and month, ``interventions`` for a row
-    each. Only evaluation may read this. Raises FileNotFoundError when nothing has been written.
+    ``of``: ``applications`` (one row each), ``employees`` (one row for each and month) or ``interventions``
+    (one row each). Only evaluation may read this. Raises FileNotFoundError when nothing has been written.
     """
     files = sorted((_Place.of(where).truth / of).glob("*.parquet"))
     if not files:
@@ -270,7 +270,7 @@ def _write_month(
     decisions: pd.DataFrame | None,
     alerts: pd.DataFrame | None,
 ) -> tuple[Report, dict[str, pd.DataFrame]]:
-    """Live one month and put its files in place; returns what was written and the new state."""
+    """Live one month and put its files in place, and nothing beside them; what was written, the new state."""
     due, fates, new_state = live(company, index, state, decisions, alerts)
     files, dirt = export(company, index, due)
     label = company.label(index)
@@ -282,6 +282,10 @@ def _write_month(
         path.unlink(missing_ok=True)  # of a run that was torn off before it closed its books
         if given is not None:
             _write_parquet(path, given)
+    for table in COLUMNS:  # such a run may also have had rows where there are none now
+        for file in (place.landing / table).glob(f"{company.month(index) + 1}-01.*"):
+            if file.relative_to(place.landing).as_posix() not in files:
+                file.unlink()
     for path, content in files.items():
         day = path.rsplit("/", 1)[1][:10]
         write(place.landing / path, content, np.datetime64(f"{day}T00:30:00"))

@@ -18,7 +18,7 @@ SILENT_SHARE = 1 / 3  # of the resignations: no sign before
 RESTLESS_MONTHS, FULLY_RESTLESS_MONTHS = 8.5, 5.0  # before the exit: signs begin, and are at their full
 
 # Monthly chance to make up one's mind, and what multiplies it. The directions are those of the turnover
-# literature (Griffeth, Hom and Gaertner 2000; Holtom et al. 2008); the sizes are this company's own.
+# literature (Griffeth, Hom and Gaertner 2000; for leavers in the team Felps et al. 2009), the sizes made up.
 RESOLVE = 0.0085
 NEWCOMER = 1.5  # fewer than two years with the company
 RAISED = 0.6  # a raise or a promotion in the last year
@@ -97,9 +97,9 @@ def resolve(company: Company, index: int, staff: pd.DataFrame) -> np.ndarray:
     """The chance (n,) that each makes up their mind to leave in month ``index``; leaders never do."""
     month = company.opening(index)
     year, half = np.timedelta64(365 * 86_400, "s"), np.timedelta64(183 * 86_400, "s")
+    # the staff still holds those who left in the month before
     left = going(staff) & (seconds(staff["leaves_on"]) < company.opening(index + 1))
-    leavers = left.astype(float)
-    leavers = pd.Series(leavers).groupby(staff["manager_id"].to_numpy()).transform("sum").fillna(0.0)
+    leavers = pd.Series(left * 1.0).groupby(staff["manager_id"].to_numpy()).transform("sum").fillna(0.0)
     rate = going_rate(staff["job_family"], staff["job_level"].to_numpy())
     pay = np.log(staff["monthly_salary"].to_numpy() / rate) / PAY_SPREAD
     factor = (
