@@ -62,7 +62,7 @@ def test_a_wave_of_layoffs_raises_the_alarm_and_promotes_nothing(loop, use_case)
 def laid_off(loop: Loop) -> int:
     """Employees' months whose outcome the layoffs hid: censored, and no resignation."""
     return loop.warehouse.read(
-        "engine",
+        "transformer",
         """
         select count(*) as n
         from intermediate.int_outcome_milestone_versions as outcomes
