@@ -29,7 +29,7 @@
 {%- endmacro %}
 
 
-{# Names of the declared use cases, as an array. A use case that is not declared has no decisions here. #}
+{# Names of the declared use cases, as an array. A use case that is not declared has no cases here. #}
 {% macro declared_use_cases() -%}
     '{ {{- declarations().keys() | join(', ') -}} }'::text[]
 {%- endmacro %}

@@ -380,15 +380,15 @@ def test_intervals_are_wilsons_and_newcombes(spare):
         assert interval == pytest.approx(expected, abs=5e-5)
 
 
-def test_a_use_case_that_is_not_declared_has_no_decisions(spare, rows):
+def test_a_use_case_that_is_not_declared_has_no_rows(spare, rows):
     recruitment_alone = {"use_cases": {"recruitment": company.DECLARED["use_cases"]["recruitment"]}}
-    tables = ("outcomes.fct_decisions", "outcomes.fct_outcome_milestones", "kpi.early_warning")
+    of_all = ("outcomes.fct_decisions", "outcomes.fct_outcome_milestones", "kpi.early_warning")
     company.clear(spare)
     company.insert(spare, rows)
-    select = [f"+{table.split('.')[1]}" for table in tables]
+    select = [f"+{table.split('.')[1]}" for table in of_all]
     for declared, there in ((company.DECLARED, True), (recruitment_alone, False)):
         build(spare, company.END, select, declared)
-        for table in tables:
+        for table in of_all:
             count = f"select count(*) as rows from {table} where use_case = 'attrition'"
             assert (spare.read("engine", count)["rows"][0].as_py() > 0) == there, table
 

@@ -80,7 +80,6 @@ by_people as (
     where
         employee_months.open_from < employee_months.open_to
         and by_loop.decision_id is null
-        and 'attrition' = any({{ declared_use_cases() }})
 
 )
 

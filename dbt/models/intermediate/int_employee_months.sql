@@ -1,7 +1,8 @@
 {{ config(pre_hook="{{ join_in_bulk() }}") }}
 
 -- Who worked in each month, and in which position, as known when the month's row first came. Later
--- corrections do not change it. Such a month is a case: it is decided upon while it is the newest.
+-- corrections do not change it. Such a month is a case: it is decided upon while it is the newest. There are
+-- none where the use case is not declared, so that nobody waits for features that nothing reads.
 with months as (
 
     select
@@ -9,6 +10,7 @@ with months as (
         month,
         min(known_from) as open_from
     from {{ ref('stg_hris__work_months') }}
+    where 'attrition' = any({{ declared_use_cases() }})
     group by employee_key, month
 
 ),
