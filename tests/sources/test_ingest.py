@@ -16,7 +16,7 @@ from adbc_driver_postgresql.dbapi import Connection
 from deliveries import HEADER, requisitions
 from hrloop import as_of, sources
 from hrloop.sources import contract, files
-from hrloop.sources.declaration import TableSource
+from hrloop.sources.declaration import FileTable
 from hrloop.sources.load import Batch, load, original_of
 from hrloop.sources.rows import prepare
 from hrloop.warehouse.fingerprint import fingerprint
@@ -325,7 +325,7 @@ def load_all(connection: Connection, made: list[tuple[str, str]]) -> None:
         arrived = as_of.parse(f"{name[:10]}T00:30:00Z")
         batch = Batch(TABLE, files.batch_id("ats", "requisitions", sha256), name, sha256, arrived)
         prepared = prepare(
-            TABLE, *files.read(data, name, TABLE, TableSource()),
+            TABLE, *files.read(data, name, TABLE, FileTable()),
             batch_id=batch.batch_id, arrived_at=arrived, pseudonym_key="k",
         )  # fmt: skip
         assert load(connection, batch, prepared) is not None
