@@ -72,7 +72,7 @@ def batch_id(system: str, table: str, content_sha256: str) -> str:
 def found(landing: Path) -> list[LandingFile]:
     """The files of the landing folder, of whatever kind."""
     return [
-        LandingFile.at(path, *path.parts[-3:]) for path in sorted(landing.glob("*/*/*")) if _is_whole(path)
+        LandingFile.at(path, *path.parts[-3:]) for path in sorted(landing.glob("*/*/*")) if is_whole(path)
     ]
 
 
@@ -87,7 +87,7 @@ def found_in_folders(declared: Declaration) -> list[LandingFile]:
         if isinstance(source, FilesSource) and source.folder is not None
         for name, paths in _matched(system, source).items()
         for path in sorted(paths)
-        if _is_whole(path)
+        if is_whole(path)
     ]
 
 
@@ -101,7 +101,7 @@ def _matched(system: str, source: FilesSource) -> dict[str, set[Path]]:
     }
 
 
-def _is_whole(path: Path) -> bool:
+def is_whole(path: Path) -> bool:
     return path.is_file() and not path.name.startswith((".", "_")) and path.suffix not in (".part", ".tmp")
 
 
@@ -118,27 +118,37 @@ def read(data: bytes, file_name: str, table: Table, source: FileTable) -> tuple[
     The line of a Parquet row is its number, from 1. Raises Refusal when the file cannot be read or lacks
     a column.
     """
-    lowered = file_name.lower()
-    if lowered.endswith(".parquet"):
+    if is_parquet(file_name):
         return _read_parquet(data, table, source)
+    rows, lines = read_csv(unpacked(data, file_name), source)
+    return rows.rename_columns(name_columns(table, rows.column_names, source)), lines
+
+
+def is_parquet(file_name: str) -> bool:
+    return file_name.lower().endswith(".parquet")
+
+
+def unpacked(data: bytes, file_name: str) -> bytes:
+    """The CSV in a file. Raises Refusal for a file of another kind, and a damaged one."""
+    lowered = file_name.lower()
     if lowered.endswith(".csv.gz"):
         try:
-            data = gzip.decompress(data)
+            return gzip.decompress(data)
         except (OSError, EOFError, zlib.error) as error:
             raise Refusal(f"not a whole gzip file ({error}); compress and deliver it again") from error
-    elif not lowered.endswith(".csv"):
+    if not lowered.endswith(".csv"):
         raise Refusal(f"not a {', '.join(SUFFIXES)} file; deliver it as one of them")
-    return _read_csv(data, table, source)
+    return data
 
 
-def _read_csv(data: bytes, table: Table, source: FileTable) -> tuple[pa.Table, pa.Array]:
+def read_csv(data: bytes, source: FileTable) -> tuple[pa.Table, pa.Array]:
+    """Rows as text columns under the source's own names, and the line of each. Raises Refusal."""
     if codecs.lookup(source.encoding).name != "utf-8":
         data = _recoded(data, source.encoding)
     if b"\0" in data:
         line = data[: data.index(b"\0")].count(b"\n") + 1
         raise Refusal(f"line {line} holds a zero byte; deliver the file as UTF-8 text")
     header = _header(data, source.delimiter)
-    names = name_columns(table, header, source)
     if data.count(b'"') % 2:  # an open quote swallows the rest of the file without an error
         _refuse_open_quote(data, source.delimiter)
     try:
@@ -153,7 +163,7 @@ def _read_csv(data: bytes, table: Table, source: FileTable) -> tuple[pa.Table, p
         )
     except pa.ArrowInvalid as error:
         raise _csv_refusal(data, str(error), source.delimiter) from error
-    return rows.rename_columns(names), _lines(data, rows.num_rows, source.delimiter)
+    return rows.rename_columns(header), _lines(data, rows.num_rows, source.delimiter)
 
 
 def _recoded(data: bytes, encoding: str) -> bytes:

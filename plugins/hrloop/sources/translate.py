@@ -54,8 +54,11 @@ def _readers(table: Table, source: TableSource) -> list[tuple[str, Callable[[str
     readers = [(name, _by_words(words)) for name, words in source.values.items()]
     readers += [(name, _by_format(form, table.columns[name].type)) for name, form in source.dates.items()]
     if source.decimal:
-        numbers = [name for name, column in table.columns.items() if column.type in ("number", "integer")]
-        readers += [(name, _by_sign(source.decimal)) for name in numbers]
+        readers += [
+            (name, _by_sign(source.decimal))
+            for name, column in table.columns.items()
+            if column.type in ("number", "integer") and name not in source.values
+        ]
     readers += [(name, _by_separator(sign)) for name, sign in source.lists.items()]
     return readers
 
@@ -82,7 +85,7 @@ def _by_format(form: str, kind: str) -> Callable[[str], str]:
 def _by_sign(decimal: str) -> Callable[[str], str]:
     """``1.234,50`` and ``1 234,50`` as 1234.50, where the decimal sign is a comma."""
     groups = "." if decimal == "," else ","
-    grouped = re.compile(rf"[+-]?\d{{1,3}}([{groups}\s'’]\d{{3}})+([{decimal}]\d+)?")
+    grouped = re.compile(rf"[+-]?[1-9]\d{{0,2}}([{groups}\s'’]\d{{3}})+([{decimal}]\d+)?")
     plain = re.compile(rf"[+-]?\d*[{decimal}]?\d+")
 
     def read(value: str) -> str:
