@@ -3,23 +3,26 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import SequenceMatcher
 from functools import cache, cached_property
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import yaml
 
 from hrloop.sources.contract import Column, Table
 
 WORDS = Path(__file__).with_name("words.yaml")
+ALIKE = 0.8  # names that are less alike have little more in common than their language
 _MOST = 0.98  # of the values must be of a kind for the column to be: exports hold a wrong one here and there
 _DISTINCT = 1_000  # values that are looked at
 _FEW = 30  # words that a column of kinds has at most
-_SNAPSHOT = 0.5  # of the most people seen so far have a row on a typical day
+_SNAPSHOT = 0.5  # of the people who have a row on a day have one on the next day, too
 _DAYS = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%Y.%m.%d", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d",
          "%d.%m.%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%d-%b-%Y")  # fmt: skip
 _MONTHS = ("%Y-%m", "%m.%Y", "%m/%Y", "%Y/%m", "%Y%m", "%b %Y", "%B %Y")
@@ -42,8 +45,12 @@ class Seen:
 
     @classmethod
     def of(cls, name: str, column: pa.ChunkedArray) -> "Seen":
-        values = [value.strip() for value in column.to_pylist() if value is not None]
-        return cls(name, len(column), Counter(v for v in values if v and v.lower() != "nan"))
+        counts: Counter = Counter()
+        for found in pc.value_counts(column.combine_chunks()).to_pylist():
+            value = (found["values"] or "").strip()
+            if value and value.lower() != "nan":
+                counts[value] += found["counts"]
+        return cls(name, len(column), counts)
 
     @property
     def there(self) -> int:
@@ -107,8 +114,16 @@ def share(values: list[str], of_kind: Callable[[str], bool]) -> float:
 
 def _formats(values: list[str]) -> list[str]:
     candidates = [*_DAYS, *_MONTHS, *(f"{day} {time}" for day in _DAYS for time in _TIMES)]
-    found = [form for form in candidates if share(values, lambda value: is_in(value, form)) >= _MOST]  # noqa: B023
-    return found or (["%Y"] if share(values, lambda value: is_in(value, "%Y")) == 1 else [])
+    found = [form for form in candidates if _are_in(values, form)]
+    return found or (["%Y"] if _are_in(values, "%Y") else [])
+
+
+def _are_in(values: list[str], form: str) -> bool:
+    few = values[:20]  # tell most formats apart
+    return all(
+        share(some, lambda value: is_in(value, form)) >= least
+        for some, least in ((few, 0.5), (values, _MOST))
+    )
 
 
 def is_in(value: str, form: str) -> bool:
@@ -162,8 +177,10 @@ def similarity(one: str, other: str) -> float:
         return 1.0
     mine, theirs = tokens(one), tokens(other)
     common = 2 * len(mine & theirs) / max(len(mine) + len(theirs), 1)
-    letters = SequenceMatcher(None, fold(one), fold(other), autojunk=False).ratio()
-    return 0.95 * max(common, letters)
+    letters = SequenceMatcher(None, fold(one), fold(other), autojunk=False)
+    if letters.real_quick_ratio() <= max(common, ALIKE) or letters.quick_ratio() <= max(common, ALIKE):
+        return 0.95 * common  # the letters cannot say more
+    return 0.95 * max(common, letters.ratio())
 
 
 def likeness(name: str, words: Iterable[str]) -> float:
@@ -205,13 +222,17 @@ def _fit_of_text(table: Table, name: str, column: Column, seen: Seen) -> float:
     return 0.7
 
 
-def is_snapshots(rows_by_day: Mapping[str, int]) -> bool:
-    """Whether rows are snapshots: on a typical day about everybody has one, where changes are scattered."""
-    most, shares = 0, []
-    for day in sorted(rows_by_day):
-        most = max(most, rows_by_day[day])
-        shares.append(rows_by_day[day] / most)
-    return len(shares) > 1 and most > 1 and sorted(shares)[len(shares) // 2] >= _SNAPSHOT
+def is_snapshots(people: Sequence, days: Sequence) -> bool:
+    """Whether rows are snapshots: most who have a row on one day have one on the next; changes are scattered.
+
+    ``people`` and ``days``: who a row is about, and of which day; the days in an order of their own.
+    """
+    rows = pd.DataFrame({"who": people, "day": days}).dropna().drop_duplicates()
+    rows["number"] = rows["day"].rank(method="dense")
+    rows = rows[["who", "number"]]
+    again = rows.merge(rows.assign(number=rows["number"] - 1))
+    before_the_last = int((rows["number"] < rows["number"].max()).sum())
+    return before_the_last > 0 and len(again) >= _SNAPSHOT * before_the_last
 
 
 def _fits(does: bool) -> float:

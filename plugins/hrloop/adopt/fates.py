@@ -10,7 +10,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Days:
-    """The first day of which employees' rows speak, the last of any HR row (NaT: there is none).
+    """The day from which on leaving is on record, and the last of which HR rows speak (NaT: there is none).
 
     ``last_snapshot`` is None where rows are changes: then nobody can be missing from one.
     """

@@ -12,7 +12,6 @@ from hrloop.adopt.evidence import Seen
 from hrloop.adopt.offers import Offer
 from hrloop.sources.contract import Table
 
-_ALIKE = 0.8  # below it two names have little more in common than their language
 _NAME, _VALUES = 0.7, 0.3  # what a column is called says more than what it holds
 _PREFERRED = 0.02  # of two columns that a name may mean, the one without which a file is refused
 _TABLE = 0.45  # the least likeness of a table: half of its columns, or its name and some
@@ -65,6 +64,10 @@ class Pairing:
         """What is seen of a column of the contract."""
         return self.offer.seen[self.by_column[name].old]
 
+    def column(self, name: str) -> list[str | None]:
+        """The values of a column of the contract."""
+        return self.offer.rows[self.by_column[name].old].to_pylist()
+
     def is_number(self, name: str) -> bool:
         """Whether a column of the contract is a number and comes as one."""
         return self.table.columns[name].type in ("number", "integer") and self.seen(name).is_number
@@ -80,7 +83,7 @@ class Pairing:
         taken = sum(self._strength(match.new) for match in self.matches) / len(
             self.offer.rows.column_names or [0]
         )
-        return 0.3 * (named if named >= _ALIKE else 0) + 0.45 * found + 0.25 * taken
+        return 0.3 * (named if named >= evidence.ALIKE else 0) + 0.45 * found + 0.25 * taken
 
     def _strength(self, name: str) -> float:
         return self.by_column[name].alike if name in self.by_column else 0.0
@@ -106,13 +109,13 @@ def pair(offer: Offer, table: Table) -> Pairing:
 
 def _match(table: Table, name: str, seen: Seen) -> Match:
     alike = evidence.likeness(seen.name, evidence.words_of_column(table, name))
-    fit = evidence.fit(table, name, seen) if alike >= _ALIKE else 0.0
+    fit = evidence.fit(table, name, seen) if alike >= evidence.ALIKE else 0.0
     return Match(seen.name, name, alike, fit)
 
 
 def _weight(table: Table, match: Match) -> float:
     """What the match is worth; 0 where names have nothing in common or values cannot be the column's."""
-    if match.alike < _ALIKE or match.fit == 0:
+    if match.alike < evidence.ALIKE or match.fit == 0:
         return 0.0
     column = table.columns[match.new]
     return _NAME * match.alike + _VALUES * match.fit + _PREFERRED * (column.required or column.critical)

@@ -1,4 +1,4 @@
-"""What a company offers: files that look alike, or tables of a database, with a sample of their rows."""
+"""What a company offers: files that look alike, or tables of a database."""
 
 import csv
 import fnmatch
@@ -24,14 +24,14 @@ from hrloop.sources.declaration import FileTable
 from hrloop.sources.pull import SourceError, as_rows
 from hrloop.sources.rows import as_text
 
-ROWS = 5_000  # of a file or table: enough to see formats, keys and words
+_ROWS = 100_000  # of a table in a database: enough to see formats, keys and words
 _ALIKE = 0.5  # share of columns that files of one table have in common at least
 _NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A table as the company has it. ``rows`` is a sample: text columns under the source's own names."""
+    """A table as the company has it. ``rows``: text columns under the source's own names."""
 
     name: str
     rows: pa.Table
@@ -100,7 +100,7 @@ def in_database(url: str) -> list[Offer]:
                 quote = connection.dialect.identifier_preparer.quote
                 source = ".".join(quote(part) for part in (schema, name) if part)
                 # The names are the database's own, quoted; the number is a constant.
-                statement = text(f"select * from {source} limit {ROWS}")  # noqa: S608
+                statement = text(f"select * from {source} limit {_ROWS}")  # noqa: S608
                 result = connection.execute(statement)
                 rows = as_rows(result.mappings(), list(result.keys()))
                 offers.append(Offer(name, rows, relation=".".join(filter(None, [schema, name]))))
@@ -139,7 +139,7 @@ def _of_file(folder: Path, name: str) -> Offer:
             as_text(column, "date", title)
             for title, column in zip(given.column_names, given.columns, strict=True)
         ]
-        return replace(offer, rows=pa.table(columns, names=given.column_names).slice(0, ROWS))
+        return replace(offer, rows=pa.table(columns, names=given.column_names))
     data = files.unpacked(data, name)
     encoding = _encoding(data)
     delimiter = _delimiter(data.decode(encoding, errors="replace"))
@@ -147,7 +147,7 @@ def _of_file(folder: Path, name: str) -> Offer:
     twice = [column for column, number in Counter(rows.column_names).items() if number > 1]
     if twice:
         raise Refusal(f"column {', '.join(twice)} is there more than once; keep one")
-    return replace(offer, rows=rows.slice(0, ROWS), delimiter=delimiter, encoding=encoding)
+    return replace(offer, rows=rows, delimiter=delimiter, encoding=encoding)
 
 
 def _encoding(data: bytes) -> str:

@@ -133,13 +133,13 @@ def _arrival(members: list[Pairing]) -> Iterator[Line]:
 
 
 def _history(members: list[Pairing]) -> Iterator[Line]:
-    if not any("updated_at" in pairing.by_column or _is_known_on_its_day(pairing) for pairing in members):
-        return
+    updated = any("updated_at" in pairing.by_column or _is_known_on_its_day(pairing) for pairing in members)
     newest = [pairing.offer.newest for pairing in members if pairing.offer.newest]
     if newest:
         until = moments.text(max(newest).replace(microsecond=0) + timedelta(seconds=1))
-        yield Line("history_until", until, "rows updated until the newest file was written were known then")
-    else:
+        why = "when the newest file was written: rows updated before were known when they were updated"
+        yield Line("history_until", until, why, "set" if updated else "optional")
+    elif updated:
         why = "until when were rows known when they were updated? Write the time of the first delivery"
         yield Line("history_until", "?", why, "open")
 
@@ -307,7 +307,8 @@ def _is_known_on_its_day(pairing: Pairing) -> bool:
     if pairing.table.full_name != "hris.employees" or "updated_at" in pairing.by_column:
         return False
     if "valid_from" in pairing.by_column:
-        return evidence.is_snapshots(pairing.seen("valid_from").counts)
+        columns = (pairing.column(name) for name in ("employee_id", "valid_from"))
+        return "employee_id" in pairing.by_column and evidence.is_snapshots(*columns)
     day = _day_in_names(pairing)
     return day is not None and day[0] != _ISO_DAY
 

@@ -26,6 +26,7 @@ from hrloop.quality.quarantine import ROLE
 from hrloop.quality.rules import typed
 from hrloop.settings import Settings
 from hrloop.sources import contract, declaration
+from hrloop.sources.contract import Table
 from hrloop.sources.rows import DUPLICATE_KEY, MISSING_KEY
 from hrloop.usecase import Threshold
 from hrloop.warehouse import Warehouse
@@ -192,12 +193,16 @@ class _Assessment:
 
     @cached_property
     def _people(self) -> pd.DataFrame:
-        """hired_on, last_seen, terminated_on, kind, reviewed: a row for each employee."""
+        """hired_on, last_seen, terminated_on, kind, reviewed: a row for each employee.
+
+        A termination that is held is one all the same; a kind that the contract does not know is none.
+        """
         tables = contract.load()
-        employees, leavers, reviews = (
-            typed(tables[name], tables[name].raw)
-            for name in ("hris.employees", "hris.terminations", "hris.reviews")
+        employees, reviews = (
+            typed(tables[name], tables[name].raw) for name in ("hris.employees", "hris.reviews")
         )
+        terminations = tables["hris.terminations"]
+        leavers = typed(terminations, _delivered(terminations))
         frame = self._read(
             f"""
             with employees as ({employees}), leavers as ({leavers}), reviews as ({reviews}),
@@ -208,33 +213,37 @@ class _Assessment:
             ),
             departures as (
                 select distinct on (employee_id) employee_id, terminated_on, kind
-                from leavers order by employee_id, terminated_on desc
+                from leavers where terminated_on is not null order by employee_id, terminated_on desc
             ),
             rated as (select distinct employee_id from reviews where rating is not null)
             select hired_on, last_seen, terminated_on, kind, rated.employee_id is not null as reviewed
             from people left join departures using (employee_id) left join rated using (employee_id)"""
         )
         days = ["hired_on", "last_seen", "terminated_on"]
-        return frame.assign(**{name: pd.to_datetime(frame[name]) for name in days})
+        kind = frame["kind"].where(frame["kind"].isin(terminations.columns["kind"].values))
+        return frame.assign(kind=kind, **{name: pd.to_datetime(frame[name]) for name in days})
 
     @cached_property
     def _days(self) -> Days:
         employees = contract.load()["hris.employees"]
         rows = self._read(
-            "select valid_from, count(distinct employee_id) as people"
-            f" from ({typed(employees, employees.raw)}) as e where valid_from is not null group by 1"
+            "select employee_id, valid_from"
+            f" from ({typed(employees, employees.raw)}) as e where valid_from is not null"
         )
-        by_day = dict(zip(pd.to_datetime(rows["valid_from"]), rows["people"], strict=True))
+        day = pd.to_datetime(rows["valid_from"])
         last = " union all ".join(
             f"select max(_happened_at) as day from {table.raw} where _happened_at <= :as_of"
             for table in contract.load().values()
             if table.system == employees.system
         )
         end = self._read(f"select max(day) as day from ({last}) as days", as_of=self.as_of)["day"][0]
+        snapshots = is_snapshots(rows["employee_id"], day)
+        # Who was hired before leaving was recorded, and is there, must have stayed: they tell nothing.
+        first_exit = self._people["terminated_on"].min()
         return Days(
-            begin=min(by_day, default=pd.NaT),
+            begin=day.min() if snapshots or pd.isna(first_exit) else max(day.min(), first_exit),
             end=pd.NaT if pd.isna(end) else pd.Timestamp(end).tz_convert(None).normalize(),
-            last_snapshot=max(by_day) if is_snapshots(by_day) else None,
+            last_snapshot=day.max() if snapshots else None,
         )
 
     # Answers --------------------------------------------------------------------------------------------
@@ -301,7 +310,7 @@ class _Assessment:
         gone = int(fates.vanished(self._people, self._days).sum())
         told = self._people["terminated_on"].notna()
         known = int((told & self._people["kind"].notna()).sum())
-        leavers = int(told.sum()) + gone + self._held("hris.terminations")
+        leavers = int(told.sum()) + gone
         if not leavers:
             return self._answer("leavers", None, "nobody left, as far as the data say")
         detail = f"it is known of {known:,} of {leavers:,} people who left"
@@ -311,9 +320,6 @@ class _Assessment:
                 " up: until one is delivered the warehouse takes them for employed"
             )
         return self._answer("leavers", 100 * known / leavers, detail)
-
-    def _held(self, name: str) -> int:
-        return int(self._counts.loc[self._counts["name"] == name, "others"].sum())
 
     def _taxonomy(self) -> Answer:
         found = self._read(
@@ -353,9 +359,9 @@ class _Assessment:
             " union all ".join(
                 f"""select '{name}.{reference.column}' as link,
                     count(*) filter (where known.key is not null)::bigint as known, count(*)::bigint as rows
-                from ({self._keys_of(name, reference.column)}) as r left join (
+                from {_delivered(contract.load()[name])} as r left join (
                     select distinct {reference.column} as key from {contract.load()[reference.table].raw}
-                ) as known on known.key = r.key having count(*) > 0"""
+                ) as known on known.key = r.{reference.column} having count(*) > 0"""
                 for name, suite in load_suites(self.settings.project).items()
                 for reference in suite.references
             )
@@ -367,33 +373,38 @@ class _Assessment:
         detail = f"{least['known']:,} of {least['rows']:,} rows of {least['link']}, the fewest, find theirs"
         return self._answer("links", 100 * float(shares.min()), detail)
 
-    def _keys_of(self, name: str, column: str) -> str:
-        """SQL: the key of another table in each row that came in, held or not."""
-        table = contract.load()[name]
-        return (
-            f"select {column} as key from {table.raw} union all"
-            f" select btrim(original->>'{column}') from {table.quarantine} where readmitted_as_of is null"
-        )
-
     def _known(self) -> Answer:
+        """Of rows that happened after the first of their table was known: before, none could be in time."""
         days = self.ask.known.within_days
         rows = " union all ".join(
-            f"select '{table.full_name}' as name,"
-            f" (_known_at <= _happened_at + interval '{days:g} days')::int as soon"
-            f" from {table.raw} where _happened_at is not null"
+            f"select '{table.full_name}' as name, _happened_at, _known_at from {table.raw}"
             for table in contract.load().values()
         )
         found = self._read(
-            f"select name, avg(soon::int) as soon from ({rows}) as rows group by 1 order by 2, 1"
+            f"""
+            with rows as ({rows}),
+            first as (select name, min(_known_at) as known from rows group by 1),
+            since as (select rows.* from rows join first using (name) where _happened_at > first.known)
+            select name, coalesce(
+                avg((since._known_at <= since._happened_at + interval '{days:g} days')::int), 0
+            )::float as soon
+            from first left join since using (name) group by 1 order by 2, 1"""
         )
         if found.empty:
-            return self._answer("known", None, "no row says when it happened")
-        least = found.iloc[0]
-        percent = 100 * float(least["soon"])
-        detail = (
-            f"at least {percent:.1f} % of the rows of a table within {days:g} days; fewest of {least['name']}"
-        )
-        return self._answer("known", percent, detail)
+            return self._answer("known", None, "no row came in")
+        late = found[found["soon"] * 100 < self.ask.known.yes_from]
+        told = [f"{100 * row.soon:.0f} % in {row.name}" for row in late.itertuples(index=False)]
+        detail = f"{len(found) - len(late)} of {len(found)} tables" + (f"; {', '.join(told)}" if told else "")
+        return self._answer("known", 100 * float(found["soon"].mean()), detail)
+
+
+def _delivered(table: Table) -> str:
+    """SQL: all rows of a table that came in, held or not, as a relation with the columns of the contract."""
+    held = ", ".join(f"btrim(original->>'{name}')" for name in table.columns)
+    return (
+        f"(select _batch_id, {', '.join(table.columns)} from {table.raw}"
+        f" union all select batch_id, {held} from {table.quarantine} where readmitted_as_of is null)"
+    )
 
 
 def _remedy(question: Question, verdict: Verdict) -> str | None:

@@ -18,6 +18,7 @@ app = typer.Typer(
     no_args_is_help=True, help="Your own data: propose how they map to the contract, check them, load them."
 )
 console = Console()
+_SHOWN = 40  # problems on a screen
 Declaration = Annotated[Path, typer.Argument(help="The source declaration, such as sources.yaml.")]
 
 
@@ -46,7 +47,7 @@ def propose(
     for name, place in proposal.tables.items():
         found.add_row(name, escape(place))
     console.print(found)
-    console.print(f"{len(proposal.questions)} questions are open. Read {to}, mend it, then check it.")
+    console.print(f"Open questions: {len(proposal.questions)}. Read {to}, mend it, then check it.")
 
 
 @app.command()
@@ -87,17 +88,21 @@ def load(
 
 def _with(declaration: Path) -> Loop:
     """The loop of this process, with this declaration."""
-    return Loop(loop().settings.model_copy(update={"sources": declaration.resolve()}))
+    current = loop()
+    settings = current.settings.model_copy(update={"sources": declaration.resolve()})
+    return Loop(settings, current.warehouse)
 
 
 def show(report: adopt.Report, to: Console) -> None:
     """Print problems, answers and verdict."""
-    for problem in report.problems:
+    for problem in report.problems[:_SHOWN]:
         to.print(escape(f"- {problem}"), soft_wrap=True)
+    if more := report.problems[_SHOWN:]:
+        to.print(f"- and {len(more)} more; `hrloop adopt check --json` lists all.")
     answers = Table("question", "answer", "%", "figures", title="Readiness")
     for answer in report.readiness.answers:
         percent = "–" if answer.percent is None else f"{answer.percent:.1f}"
         words = answer.detail + (f". {answer.remedy}" if answer.remedy else "")
         answers.add_row(answer.asks, answer.answer, percent, escape(words))
     to.print(answers)
-    to.print(f"{report.rows_in:,} rows; {len(report.problems)} problems. {report.readiness.verdict}")
+    to.print(f"{report.rows_in:,} rows came in; problems: {len(report.problems)}. {report.readiness.verdict}")
