@@ -66,6 +66,18 @@ def test_renames_columns_and_keeps_those_outside_the_contract():
     assert rows.column_names == ["requisition_id", "job_family", "title", "opened_at", "Cost centre"]
 
 
+def test_reads_other_delimiters_and_encodings():
+    content = 'Nr;job_family;title;opened_at\nR1;Öl;"a;b";o\n'.encode("cp1252")
+    declared = {"delimiter": ";", "encoding": "cp1252", "rename": {"Nr": "requisition_id"}}
+    rows, lines = read(content, **declared)
+    assert rows.to_pylist() == [
+        {"requisition_id": "R1", "job_family": "Öl", "title": "a;b", "opened_at": "o"}
+    ]
+    assert lines.to_pylist() == [2]
+    wrong = "Nr;job_family;title;opened_at\nR1;f;t;o\nR2;f;\x81;o\n".encode("latin-1")
+    assert "line 3 is not cp1252, the declared encoding" in refusal(wrong, **declared)
+
+
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6) | st.sampled_from(
     ['"', '""', "a\nb", "\r\n", ",", " ", "é", "nan"]
 )

@@ -109,29 +109,34 @@ def _not_yet_there(report: sources.IngestReport) -> Iterator[Problem]:
 
 
 def _rows(wh: Warehouse, suites: dict[str, Suite]) -> Iterator[Problem]:
-    """Rows that broke a rule, by file and rule."""
-    for name, table in contract.load().items():
-        broken = wh.read(
-            ROLE,
-            f"""
-            select b.file_name, rule, count(*) as rows,
-                (array_agg(q.row_number order by q.row_number))[1:{_LINES}] as lines
-            from {table.quarantine} as q join loop.batches as b using (batch_id), unnest(q.rules) as rule
-            where q.readmitted_as_of is null group by 1, 2, b.arrived_at order by b.arrived_at, 1, 2""",
-        )
-        rules = {rule.name: rule for rule in rules_of(table, suites[name])}
-        for row in broken.to_pylist():
-            says = _says(table, suites[name], rules.get(row["rule"]), row["rule"])
-            yield Problem(name, row["file_name"], row["lines"], row["rows"], says)
+    """Rows that broke a rule, by table, file and rule."""
+    tables = contract.load()
+    held = " union all ".join(
+        f"select '{name}' as name, batch_id, row_number, rules from {table.quarantine}"
+        " where readmitted_as_of is null"
+        for name, table in tables.items()
+    )
+    broken = wh.read(
+        ROLE,
+        f"""
+        select held.name, b.file_name, rule, count(*) as rows,
+            (array_agg(held.row_number order by held.row_number))[1:{_LINES}] as lines
+        from ({held}) as held join loop.batches as b using (batch_id), unnest(held.rules) as rule
+        group by 1, 2, 3, b.arrived_at order by 1, b.arrived_at, 2, 3""",
+    )
+    for row in broken.to_pylist():
+        says = _says(tables[row["name"]], suites[row["name"]], row["rule"])
+        yield Problem(row["name"], row["file_name"], row["lines"], row["rows"], says)
 
 
-def _says(table: Table, suite: Suite, rule: RowRule | None, name: str) -> str:
+def _says(table: Table, suite: Suite, name: str) -> str:
     """What is wrong with rows that break a rule, and what to do."""
     if name == DUPLICATE_KEY:
         key = ", ".join(table.key)
         return f"{DETAILS[name]} ({key}); keep one row of a key, or deliver updated_at for a correction"
     if name == MISSING_KEY:
         return f"{DETAILS[name]} ({', '.join(table.key)}); give it one at the source"
+    rule = next(rule for rule in rules_of(table, suite) if rule.name == name)
     return f"column {', '.join(rule.columns)}: {rule.says}; {_remedy(table, suite, rule)}"
 
 

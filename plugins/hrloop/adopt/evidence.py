@@ -21,7 +21,8 @@ WORDS = Path(__file__).with_name("words.yaml")
 ALIKE = 0.8  # names that are less alike have little more in common than their language
 _MOST = 0.98  # of the values must be of a kind for the column to be: exports hold a wrong one here and there
 _DISTINCT = 1_000  # values that are looked at
-_FEW = 30  # words that a column of kinds has at most
+_NUMBERED = {"no", "nr", "num", "nbr", "nummer"}  # short for number
+FEW = 30  # words that a column of kinds has at most
 _SNAPSHOT = 0.5  # of the people who have a row on a day have one on the next day, too
 _DAYS = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%Y.%m.%d", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d",
          "%d.%m.%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%d-%b-%Y")  # fmt: skip
@@ -105,7 +106,7 @@ class Seen:
 
     @property
     def has_few_words(self) -> bool:
-        return 0 < len(self.counts) <= _FEW
+        return 0 < len(self.counts) <= FEW
 
 
 def share(values: list[str], of_kind: Callable[[str], bool]) -> float:
@@ -167,7 +168,8 @@ def fold(word: str) -> str:
 def tokens(name: str) -> frozenset[str]:
     """The words of a name, in whatever case it is written."""
     parted = re.sub(r"(?<=[a-zäöüß0-9])(?=[A-ZÄÖÜ])", " ", name)
-    return frozenset(filter(None, (fold(part) for part in re.split(r"[\W_]+", parted))))
+    folded = (fold(part) for part in re.split(r"[\W_]+", parted))
+    return frozenset("number" if part in _NUMBERED else part for part in folded if part)
 
 
 @cache

@@ -212,10 +212,10 @@ def _values(pairing: Pairing) -> Iterator[Line | Block]:
 
 
 def _kinds(name: str, words: list[str], known: dict[str, str], seen: Seen) -> Iterator[Line | Block]:
-    if not seen.has_few_words or any(len(word) > _LONGEST or "@" in word for word in words):
-        if words:
-            why = f"which column says the {name}? This one has {len(seen.counts)} texts, too many or too long"
-            yield Line(name, {}, why, "open")
+    unknown = [word for word in words if fold(word) not in known]
+    if len(unknown) > evidence.FEW or any(len(word) > _LONGEST or "@" in word for word in unknown):
+        why = f"which column says the {name}? This one has {len(unknown)} unknown texts, too many or too long"
+        yield Line(name, {}, why, "open")
         return
     yield Block.of(
         name,
@@ -233,7 +233,7 @@ def _shares(seen: Seen) -> Iterator[Line]:
     if not (seen.is_number and seen.has_few_words):
         return
     percent = {word: float(word.replace(",", ".")) for word in seen.distinct}
-    if 1.5 < max(percent.values()) <= 150:
+    if 10 <= max(percent.values()) <= 150:
         for word in sorted(percent, key=percent.get):
             yield Line(word, f"{percent[word] / 100:g}", "likely: per cent of full time")
 

@@ -83,7 +83,7 @@ def load(
     taken = intake.ingest(current, as_of)
     console.print(f"{taken['taken']} batches were taken; {taken['rows']:,} rows have arrived so far.")
     intake.gate(current, as_of)
-    console.print(f"The gate is open. Set HRLOOP_SOURCES={declaration.resolve()}, then `hrloop run build`.")
+    console.print("The gate is open. Set HRLOOP_SOURCES to the declaration, then `hrloop run build`.")
 
 
 def _with(declaration: Path) -> Loop:
