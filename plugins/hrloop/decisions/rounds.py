@@ -20,10 +20,11 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from sqlalchemy import text
 
+from hrloop import arrow, features
 from hrloop import as_of as moments
-from hrloop import features
 from hrloop.decisions import policy
 from hrloop.learning import Fitted, calibration
 from hrloop.release import NoChampion, Registry, Serving, UnreadableModel, experiments, ledger, serving
@@ -123,17 +124,21 @@ def _rows(
     use_case: UseCase, served: Serving, trial: Trial | None, frame: pd.DataFrame, as_of: datetime, key: str
 ) -> dict[str, pa.Table]:
     """The rows of a round by table: each group decided by one arm, each case scored by both versions."""
-    tried = in_trial(key, trial.experiment, frame["group_key"]) if trial else np.zeros(len(frame), bool)
-    mine, theirs = frame[~tried], frame[tried]
-    decided = [
-        table_of(
-            use_case, served.fitted, served.version, mine, as_of, key, calibration_id=served.calibration_id
+
+    def by_champion(rows: pd.DataFrame) -> pa.Table:
+        return table_of(
+            use_case, served.fitted, served.version, rows, as_of, key, calibration_id=served.calibration_id
         )
-    ]
+
     if trial is None:
-        return {TABLE: decided[0]}
+        return {TABLE: by_champion(frame)}
+    tried = in_trial(key, trial.experiment, frame["group_key"])
+    mine, theirs = frame[~tried], frame[tried]
     challenger = trial.experiment.challenger
-    decided.append(table_of(use_case, trial.fitted, challenger, theirs, as_of, key, arm="challenger"))
+    decided = [
+        by_champion(mine),
+        table_of(use_case, trial.fitted, challenger, theirs, as_of, key, arm="challenger"),
+    ]
     shadow = [
         shadow_of(use_case, trial.fitted, challenger, mine, as_of),
         shadow_of(use_case, served.fitted, served.version, theirs, as_of),
@@ -169,7 +174,7 @@ def table_of(
     score, probability = _scored(use_case, fitted, version, frame)
     ids = [decision_id(use_case.name, case) for case in frame["case_key"]]
     rules, actions = use_case.routing, use_case.decision.actions
-    ranked = policy.rank(frame["group_key"].to_numpy(str), score, policy.draws(key, "tie", ids))
+    ranked = policy.rank(frame["group_key"].to_numpy(), score, policy.draws(key, "tie", ids))
     cut = policy.quota(ranked.size, use_case.decision)
     chosen = policy.explore(
         ranked,
@@ -186,30 +191,34 @@ def table_of(
         rules.audit_share.value,
         fitted.edge_cases(frame),
     )
-    n, snapshots = len(frame), _snapshots(frame, use_case.feature_names)
+    routed = pc.list_value_length(why).to_numpy() > 0
+
+    def all_alike(value: object, kind: pa.DataType) -> pa.Array:
+        return pa.repeat(pa.scalar(value, kind), len(frame))
+
     return pa.table(
         {
-            "decision_id": ids,
-            "use_case": [use_case.name] * n,
-            "case_key": frame["case_key"].astype(str).tolist(),
-            "subject_key": frame["subject_key"].astype(str).tolist(),
-            "group_key": frame["group_key"].astype(str).tolist(),
-            "as_of": pa.array([as_of] * n, pa.timestamp("us", "UTC")),
-            "model_version": pa.array([version] * n, pa.int32()),
-            "arm": pa.array([arm] * n, pa.string()),
+            "decision_id": pa.array(ids, pa.string()),
+            "use_case": all_alike(use_case.name, pa.string()),
+            **{name: _texts(frame[name]) for name in features.KEYS},
+            "as_of": all_alike(as_of, pa.timestamp("us", "UTC")),
+            "model_version": all_alike(version, pa.int32()),
+            "arm": all_alike(arm, pa.string()),
             "score": score,
             "probability": probability,
             "confidence": confidence,
             "rank": pa.array(ranked.rank, pa.int32()),
             "group_size": pa.array(ranked.size, pa.int32()),
-            "recommended_action": np.where(chosen.advance, actions.positive, actions.negative),
-            "route": ["review" if reasons else "automatic" for reasons in why],
-            "route_reasons": pa.array(why, pa.list_(pa.string())),
+            "recommended_action": pc.if_else(pa.array(chosen.advance), actions.positive, actions.negative),
+            "route": pc.if_else(pa.array(routed), "review", "automatic"),
+            "route_reasons": why,
             "exploration": chosen.turned,
             "selection_propensity": chosen.propensity,
-            "calibration_id": pa.array([calibration_id] * n, pa.string()),
-            "reasons": pa.array(_explained(fitted, frame, np.array([bool(w) for w in why])), pa.string()),
-            "features": [json.dumps(snapshot) for snapshot in snapshots],
+            "calibration_id": all_alike(calibration_id, pa.string()),
+            "reasons": pa.array(_explained(fitted, frame, routed), pa.string()),
+            "features": arrow.json_objects(
+                pa.Table.from_pandas(frame[use_case.feature_names], preserve_index=False)
+            ),
         }
     )
 
@@ -237,7 +246,8 @@ def shadow_of(
 def _scored(
     use_case: UseCase, fitted: Fitted, version: int, frame: pd.DataFrame
 ) -> tuple[np.ndarray, np.ndarray]:
-    score, probability = fitted.score(frame), fitted.probability(frame)
+    score = fitted.score(frame)
+    probability = fitted.calibrator.probability(score)
     for name, values in (("score", score), ("probability", probability)):
         bad = ~((values >= 0) & (values <= 1))  # NaN is bad, too
         if bad.any():
@@ -346,6 +356,10 @@ def _in_order(
     touched = frame.loc[frame["case_key"].isin(later), "group_key"].unique()
     out = frame["group_key"].isin(touched)
     return frame[~out], int(out.sum())
+
+
+def _texts(keys: pd.Series) -> pa.Array:
+    return pa.array(keys.astype(str), pa.string())
 
 
 def _snapshots(frame: pd.DataFrame, names: Sequence[str]) -> list[dict]:
