@@ -13,7 +13,6 @@ A round is one transaction and closed by it: run again, it changes nothing.
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -200,7 +199,7 @@ def table_of(
         {
             "decision_id": pa.array(ids, pa.string()),
             "use_case": all_alike(use_case.name, pa.string()),
-            **{name: _texts(frame[name]) for name in features.KEYS},
+            **{name: pa.array(frame[name], pa.string()) for name in features.KEYS},
             "as_of": all_alike(as_of, pa.timestamp("us", "UTC")),
             "model_version": all_alike(version, pa.int32()),
             "arm": all_alike(arm, pa.string()),
@@ -217,7 +216,7 @@ def table_of(
             "calibration_id": all_alike(calibration_id, pa.string()),
             "reasons": pa.array(_explained(fitted, frame, routed), pa.string()),
             "features": arrow.json_objects(
-                pa.Table.from_pandas(frame[use_case.feature_names], preserve_index=False)
+                pa.table({name: pa.array(frame[name], from_pandas=True) for name in use_case.feature_names})
             ),
         }
     )
@@ -285,12 +284,12 @@ def reasons(fitted: Fitted, frame: pd.DataFrame, top: int = TOP) -> list[list[di
     """Per case the features with the largest contributions to its log-odds, either way."""
     names, contributions = fitted.feature_names, fitted.contributions(frame)
     largest = np.argsort(-np.abs(contributions), axis=1, kind="stable")[:, :top]
-    snapshots = _snapshots(frame, names)
+    values = [frame[name].tolist() for name in names]
     return [
         [
             {
                 "feature": names[j],
-                "value": snapshots[i][names[j]],
+                "value": None if pd.isna(values[j][i]) else values[j][i],
                 "contribution": round(float(contributions[i, j]), 6),
             }
             for j in largest[i]
@@ -356,19 +355,6 @@ def _in_order(
     touched = frame.loc[frame["case_key"].isin(later), "group_key"].unique()
     out = frame["group_key"].isin(touched)
     return frame[~out], int(out.sum())
-
-
-def _texts(keys: pd.Series) -> pa.Array:
-    return pa.array(keys.astype(str), pa.string())
-
-
-def _snapshots(frame: pd.DataFrame, names: Sequence[str]) -> list[dict]:
-    """Per case its features as JSON holds them, exactly: a missing value is null."""
-    columns = []
-    for name in names:
-        column = frame[name]
-        columns.append(column.astype(object).where(column.notna(), None).tolist())
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def _explained(fitted: Fitted, frame: pd.DataFrame, routed: np.ndarray) -> list[str | None]:

@@ -131,16 +131,16 @@ def _outside(series: pd.Series, column: Column) -> tuple[np.ndarray, list[str]]:
     """The rows whose value lies outside of what was learnt from, and for each that in words."""
     values = _encoded(series, column)
     unread = np.flatnonzero(np.isnan(values))
-    given = series.iloc[unread]
-    missing = given.isna().to_numpy()
     rows, words = [np.empty(0, int)], []
-    if not column.seen_missing:
-        rows.append(unread[missing])
-        words += [f"{column.name} is missing, and never was in training"] * int(missing.sum())
-    if column.type == CATEGORY:
-        rows.append(unread[~missing])
+    if len(unread) and (column.type == CATEGORY or not column.seen_missing):
+        given = series.iloc[unread]
+        missing = given.isna().to_numpy()
+        if not column.seen_missing:
+            rows.append(unread[missing])
+            words += [f"{column.name} is missing, and never was in training"] * int(missing.sum())
+        rows.append(unread[~missing])  # of a category: a number that is there is read
         words += [f"{column.name} '{value}' was not seen in training" for value in given[~missing]]
-    elif column.low is not None:
+    if column.low is not None:
         with np.errstate(invalid="ignore"):
             rows.append(np.flatnonzero((values < column.low) | (values > column.high)))
         words += [

@@ -1,5 +1,6 @@
 """Boosted trees (XGBoost): learnt, kept as UBJ, explained exactly."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +15,7 @@ from hrloop.learning.folds import learnable
 if TYPE_CHECKING:
     from hrloop.usecase import Learner
 
+FEW = 1000  # rows: from here on a second thread saves time
 DRAWN = ("colsample_bytree", "colsample_bylevel", "colsample_bynode")
 
 
@@ -92,17 +94,24 @@ class Trees:
         return bytes(self.booster.save_raw("ubj"))
 
     def margin(self, matrix: np.ndarray) -> np.ndarray:
-        margin = self.booster.inplace_predict(matrix, predict_type="margin", validate_features=False)
+        with _threads(len(matrix)):
+            margin = self.booster.inplace_predict(matrix, predict_type="margin", validate_features=False)
         return margin.astype(np.float64)
 
     def contributions(self, matrix: np.ndarray) -> np.ndarray:
-        rows = xgboost.DMatrix(
-            matrix,
-            feature_names=self.encoder.names,
-            feature_types=self.encoder.feature_types,
-            enable_categorical=True,
-        )
-        return self.booster.predict(rows, pred_contribs=True)[:, :-1].astype(np.float64)
+        with _threads(len(matrix)):
+            rows = xgboost.DMatrix(
+                matrix,
+                feature_names=self.encoder.names,
+                feature_types=self.encoder.feature_types,
+                enable_categorical=True,
+            )
+            return self.booster.predict(rows, pred_contribs=True)[:, :-1].astype(np.float64)
+
+
+def _threads(rows: int) -> AbstractContextManager:
+    """As many threads as there are cores; for a few rows one, as it takes longer to wake the others."""
+    return xgboost.config_context(nthread=1) if rows < FEW else nullcontext()
 
 
 def chosen_rounds(folds: list[dict[str, float]]) -> int:
