@@ -18,8 +18,8 @@ from sqlalchemy import create_engine, text
 
 @pytest.fixture(scope="session")
 def mlflow_settings(server: Warehouse) -> Iterator[Settings]:
-    """Settings of the session's installation, whose MLflow server runs."""
-    settings = server.settings
+    """Settings of the session's installation, whose MLflow server runs and may send webhooks."""
+    settings = server.settings.model_copy(update={"approval_webhook": True})
     services.start_mlflow(settings, server, report=lambda _: None)
     yield settings
     services.stop(settings, "mlflow")

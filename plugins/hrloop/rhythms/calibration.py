@@ -97,12 +97,11 @@ def _decide(loop: Loop, declaration: UseCase, champion: release.Serving, as_of: 
 
 def _live(loop: Loop, declaration: UseCase, champion: release.Serving, as_of: datetime) -> Live:
     entries = release.read(loop.warehouse, declaration.name)
-    own = loop.registry.load(declaration.name, champion.version).fitted.calibrator
     row = ledger.live_calibration(entries, champion.version, before=as_of)
     if row is None:
-        return Live(own)
+        return Live(champion.own)
     before = ledger.live_calibration(entries, champion.version, before=row.as_of)
-    return Live(_calibrator(row, own), row.as_of, _calibrator(before, own))
+    return Live(_calibrator(row, champion.own), row.as_of, _calibrator(before, champion.own))
 
 
 def _change(loop, declaration, champion, found: Found, as_of) -> dict:

@@ -124,7 +124,7 @@ def compare(
     rows = matured.unseen(matured.unseen(rows, champion.fitted), fitted)
     if len(rows):
         before = rows["label_known_at"].min().to_pydatetime()
-        champion = matured.champion(loop, declaration, before)
+        champion = release.calibrated_before(loop.warehouse, declaration, champion, before)
     rows = matured.compared(rows, fitted, champion.fitted)
     cases = frame[frame["decided_at"] >= rows["decided_at"].min()] if len(rows) else frame.iloc[:0]
     cases = cases.assign(

@@ -129,9 +129,33 @@ def decided(loop: Loop, declaration: UseCase, as_of: datetime) -> pd.DataFrame |
     return logged.assign(case_key=rows["case_key"])
 
 
-def champion(loop: Loop, declaration: UseCase, before: datetime | None = None) -> release.Serving | None:
-    """The version in charge (``before``: under the calibrator live before then); None where there is none."""
+def reviewed(loop: Loop, use_case: str, as_of: datetime) -> pd.DataFrame:
+    """Each decision that was reviewed by ``as_of``, and whether the newest review of it is an overrule.
+
+    Columns decided_at, arm, model_version, group_key and overruled.
+    """
+    return loop.warehouse.read(
+        "engine",
+        """
+        select distinct on (decisions.decision_id)
+            decisions.as_of as decided_at,
+            decisions.arm,
+            decisions.model_version,
+            decisions.group_key,
+            reviews.verdict = 'overrule' as overruled
+        from loop.reviews as reviews
+        inner join loop.decisions as decisions on reviews.decision_id = decisions.decision_id
+        where decisions.use_case = :use_case and reviews.reviewed_at <= :as_of
+        order by decisions.decision_id, reviews.reviewed_at desc, reviews.review_id
+        """,
+        use_case=use_case,
+        as_of=as_of,
+    ).to_pandas()
+
+
+def champion(loop: Loop, declaration: UseCase) -> release.Serving | None:
+    """The version in charge; None where there is none."""
     try:
-        return release.serving(loop.warehouse, loop.registry, declaration, before)
+        return release.serving(loop.warehouse, loop.registry, declaration)
     except release.NoChampion:
         return None

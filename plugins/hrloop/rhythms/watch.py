@@ -121,27 +121,10 @@ def _decided(loop: Loop, watched: Release, as_of: datetime) -> pd.DataFrame:
 
 
 def _reviewed(loop: Loop, watched: Release, as_of: datetime) -> pd.DataFrame:
-    """The newest review of each of these decisions: group_key, after, overruled."""
-    return loop.warehouse.read(
-        "engine",
-        """
-        select distinct on (decisions.decision_id)
-            decisions.group_key,
-            decisions.model_version = :version as after,
-            reviews.verdict = 'overrule' as overruled
-        from loop.reviews as reviews
-        inner join loop.decisions as decisions on reviews.decision_id = decisions.decision_id
-        where
-            decisions.use_case = :use_case
-            and decisions.model_version in (:version, :previous)
-            and reviews.reviewed_at <= :as_of
-        order by decisions.decision_id, reviews.reviewed_at desc
-        """,
-        use_case=watched.use_case,
-        version=watched.version,
-        previous=watched.previous_version,
-        as_of=as_of,
-    ).to_pandas()
+    """Those of these decisions that were reviewed: group_key, after, overruled."""
+    rows = matured.reviewed(loop, watched.use_case, as_of)
+    rows = rows[rows["model_version"].isin([watched.version, watched.previous_version])]
+    return rows.assign(after=rows["model_version"] == watched.version)
 
 
 def _risen(rows: pd.DataFrame, happened: str, alpha: float) -> Interval:
