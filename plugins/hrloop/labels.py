@@ -88,7 +88,7 @@ def to_pandas(rows: pa.Table, numbers: list[str]) -> pd.DataFrame:
         if name in numbers:
             columns[name] = column.cast(pa.float64()).to_pandas().astype("float64")
         elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            columns[name] = pd.Series(column.to_pylist(), dtype="object")
+            columns[name] = pd.Series(column.to_numpy(), dtype="object")
         else:
             columns[name] = column.to_pandas()
     return pd.DataFrame(columns, columns=rows.column_names)

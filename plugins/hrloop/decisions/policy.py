@@ -4,13 +4,15 @@ Chance comes from keyed hashes (HMAC-SHA-256 under a secret of the installation)
 steer a draw, and the same case gets the same draw whenever it is computed.
 """
 
-import hashlib
-import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from hrloop import arrow, keyed
 
 if TYPE_CHECKING:
     from hrloop.usecase import Decision
@@ -37,14 +39,15 @@ class Explored:
 
 def draws(key: str, purpose: str, ids: Sequence[str]) -> np.ndarray:
     """A uniform number in [0, 1) per id: the first 53 bits of HMAC-SHA-256(key, purpose:id)."""
-    secret = key.encode()
-    digests = (hmac.digest(secret, f"{purpose}:{one}".encode(), hashlib.sha256)[:8] for one in ids)
-    return np.fromiter((int.from_bytes(d, "big") >> 11 for d in digests), float, len(ids)) / 2.0**53
+    hashed = keyed.hasher(key, f"{purpose}:")
+    digests = b"".join([hashed(one.encode()) for one in ids])
+    first = np.frombuffer(digests, dtype=">u8")[::4]  # of the four that a digest of 32 bytes holds
+    return (first >> 11).astype(float) / 2.0**53
 
 
 def rank(group: np.ndarray, score: np.ndarray, tie: np.ndarray) -> Ranked:
     """Ranks in each group by falling score; ``tie``, a number per case, parts equal scores."""
-    _, code = np.unique(group, return_inverse=True)
+    code, _ = pd.factorize(group)
     order = np.lexsort((tie, -score, code))
     in_order = code[order]
     first = np.flatnonzero(np.r_[True, in_order[1:] != in_order[:-1]]) if len(code) else np.empty(0, int)
@@ -102,15 +105,15 @@ def explore(ranked: Ranked, cut: np.ndarray, draw: np.ndarray, share: float, ban
 
 
 def route(
-    confidence: np.ndarray, below: float, draw: np.ndarray, audit_share: float, edges: Sequence[Sequence[str]]
-) -> list[list[str]]:
-    """Why a person looks at each case; no reason, and the decision goes its automatic way.
+    confidence: np.ndarray, below: float, draw: np.ndarray, audit_share: float, edges: pa.ListArray
+) -> pa.ListArray:
+    """Why a person looks at each case, as lists of texts; no reason, and the decision goes its automatic way.
 
     ``low_confidence`` below the threshold (equal to it is enough), ``audit`` for a random share,
     ``edge: …`` for each way in which the case lies outside of what the model has seen.
     """
-    unsure, audited = confidence < below, draw < audit_share
-    return [
-        ["low_confidence"] * bool(u) + ["audit"] * bool(a) + [f"edge: {edge}" for edge in case]
-        for u, a, case in zip(unsure, audited, edges, strict=True)
-    ]
+    unsure, audited = np.flatnonzero(confidence < below), np.flatnonzero(draw < audit_share)
+    words = ["low_confidence"] * len(unsure) + ["audit"] * len(audited)
+    words += [f"edge: {edge}" for edge in edges.flatten().to_pylist()]
+    row = np.concatenate([unsure, audited, edges.value_parent_indices()])
+    return arrow.gathered(row, words, len(confidence))

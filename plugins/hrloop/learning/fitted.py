@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from scipy.special import expit
 
 from hrloop.learning import architecture, calibration, encoding
@@ -145,7 +146,7 @@ class Fitted:
             return np.empty((0, len(self.encoder.columns)))
         return self.learnt.contributions(self.encoder.matrix(frame))
 
-    def edge_cases(self, frame: pd.DataFrame) -> list[list[str]]:
+    def edge_cases(self, frame: pd.DataFrame) -> pa.ListArray:
         """Per row, in words, each way in which it lies outside of what was learnt from; empty if none."""
         return self.encoder.edge_cases(frame)
 

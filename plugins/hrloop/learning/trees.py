@@ -1,6 +1,7 @@
 """Boosted trees (XGBoost): learnt, kept as UBJ, explained exactly."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -15,6 +16,7 @@ from hrloop.learning.folds import learnable
 if TYPE_CHECKING:
     from hrloop.usecase import Learner
 
+FEW = 1000  # rows: from here on a second thread saves time
 DRAWN = ("colsample_bytree", "colsample_bylevel", "colsample_bynode")
 LABEL = {"objective": "binary:logistic", "eval_metric": "logloss"}
 
@@ -38,13 +40,15 @@ class Boosted:
 
     def predicted(self, matrix: np.ndarray) -> np.ndarray:
         """The sum of the trees (n,)."""
-        predicted = self.booster.inplace_predict(matrix, predict_type="margin", validate_features=False)
+        with _threads(len(matrix)):
+            predicted = self.booster.inplace_predict(matrix, predict_type="margin", validate_features=False)
         return predicted.astype(np.float64)
 
     def explained(self, matrix: np.ndarray) -> np.ndarray:
         """What each column adds to the sum of the trees (n, columns): exact SHAP values."""
-        rows = dmatrix(self.encoder, matrix)
-        return self.booster.predict(rows, pred_contribs=True)[:, :-1].astype(np.float64)
+        with _threads(len(matrix)):
+            rows = dmatrix(self.encoder, matrix)
+            return self.booster.predict(rows, pred_contribs=True)[:, :-1].astype(np.float64)
 
 
 class Trees(Boosted):
@@ -98,6 +102,11 @@ class Trees(Boosted):
 
 
 Fold = tuple[dict[str, Any], xgboost.DMatrix, xgboost.DMatrix]  # parameters, rows to learn from, next rows
+
+
+def _threads(rows: int) -> AbstractContextManager:
+    """As many threads as there are cores; for a few rows one, as it takes longer to wake the others."""
+    return xgboost.config_context(nthread=1) if rows < FEW else nullcontext()
 
 
 def walk(
