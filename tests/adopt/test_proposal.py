@@ -213,11 +213,15 @@ def test_a_database_is_proposed_from_its_tables(tmp_path):
     assert table.rename["last_changed"] == "updated_at"
     assert table.fill["review_id"].hash_of == ("employee_id", "period_end")
     with pytest.raises(ValueError, match="the URL holds a password; write the whole URL to a secret"):
-        adopt.of_database("postgresql://hr:pw@localhost/hr")
+        adopt.of_database("postgresql://u:p@h/d")
 
 
 def test_a_folder_without_exports_is_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         adopt.of_folder(tmp_path / "gone", tmp_path)
+    write(tmp_path / "hr" / "staff.csv.part", staff())
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "staff.csv").write_text("")
+    assert "staff.csv: empty: not even a header" in adopt.of_folder(tmp_path / "bad", tmp_path).questions[0]
     with pytest.raises(FileNotFoundError, match=r"holds no \.csv, \.csv\.gz, \.parquet file"):
-        adopt.of_folder(tmp_path, tmp_path)
+        adopt.of_folder(tmp_path / "hr", tmp_path)

@@ -77,11 +77,7 @@ def check(wh: Warehouse, settings: Settings, as_of: datetime) -> Report:
             *_not_yet_there(report),
             *(Problem(r.table, r.file_name, [], 0, r.reason.partition(": ")[2]) for r in report.refused),
             *_rows(beside, suites),
-            *(
-                Problem(f.table, f.batch, [], 0, f.detail.removeprefix(f"{f.table}: "))
-                for f in gate.failures
-                if f.check != "rows"
-            ),
+            *(Problem(f.table, f.batch, [], 0, f.detail.removeprefix(f"{f.table}: ")) for f in gate.failures),
         ]
         return Report(moment.text(as_of), report.summary()["rows_in"], problems, assess(beside, apart, as_of))
 

@@ -19,10 +19,11 @@ from hrloop.sources.contract import Column, Table
 
 WORDS = Path(__file__).with_name("words.yaml")
 ALIKE = 0.8  # names that are less alike have little more in common than their language
-_MOST = 0.98  # of the values must be of a kind for the column to be: exports hold a wrong one here and there
-_DISTINCT = 1_000  # values that are looked at
-_NUMBERED = {"no", "nr", "num", "nbr", "nummer"}  # short for number
 FEW = 30  # words that a column of kinds has at most
+_MOST = 0.98  # of the values must be of a kind for the column to be: exports hold a wrong one here and there
+_DISTINCT = 1_000  # values that are looked at, the most frequent first
+_LISTED = 0.2  # of the values hold what separates items, where items are listed
+_NUMBERED = {"no", "nr", "num", "nbr", "nummer"}  # short for number
 _SNAPSHOT = 0.5  # of the people who have a row on a day have one on the next day, too
 _DAYS = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%Y.%m.%d", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d",
          "%d.%m.%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%d-%b-%Y")  # fmt: skip
@@ -120,11 +121,9 @@ def _formats(values: list[str]) -> list[str]:
 
 
 def _are_in(values: list[str], form: str) -> bool:
-    few = values[:20]  # tell most formats apart
-    return all(
-        share(some, lambda value: is_in(value, form)) >= least
-        for some, least in ((few, 0.5), (values, _MOST))
-    )
+    if not any(is_in(value, form) for value in values[:20]):  # tells most formats apart
+        return False
+    return share(values, lambda value: is_in(value, form)) >= _MOST
 
 
 def is_in(value: str, form: str) -> bool:
@@ -196,9 +195,9 @@ def fit(table: Table, name: str, seen: Seen) -> float:
     if not seen.distinct:
         return 0.5
     if column.type in ("date", "timestamp"):
-        return _fits(seen.is_time)
+        return float(seen.is_time)
     if name == "birth_year":
-        return _fits(seen.is_time or seen.is_number)
+        return float(seen.is_time or seen.is_number)
     if column.type in ("number", "integer"):
         return 1.0 if seen.is_number else 0.3 * seen.has_few_words
     known = known_values(table, name)
@@ -206,7 +205,7 @@ def fit(table: Table, name: str, seen: Seen) -> float:
         said = share(seen.distinct, lambda value: fold(value) in known)
         return max(said, 0.4 * seen.has_few_words)
     if name == "email":
-        return _fits(share(seen.distinct, lambda value: "@" in value) >= _MOST)
+        return float(share(seen.distinct, lambda value: "@" in value) >= _MOST)
     return _fit_of_text(table, name, column, seen)
 
 
@@ -237,13 +236,9 @@ def is_snapshots(people: Sequence, days: Sequence) -> bool:
     return before_the_last > 0 and len(again) >= _SNAPSHOT * before_the_last
 
 
-def _fits(does: bool) -> float:
-    return 1.0 if does else 0.0
-
-
 def list_separator(seen: Seen) -> str | None:
     """What separates the items of lists, where many values hold it."""
     for sign in ("|", ";", ",", "/"):
-        if share(seen.distinct, lambda value: sign in value) >= 0.2:  # noqa: B023
+        if share(seen.distinct, lambda value: sign in value) >= _LISTED:  # noqa: B023
             return sign
     return None

@@ -79,30 +79,24 @@ class Pairing:
             self.offer.name, [self.table.name, *evidence.words()["tables"][self.table.full_name]]
         )
         asked = [name for name, column in self.table.columns.items() if column.required or column.critical]
-        found = sum(self._strength(name) for name in asked) / len(asked)
-        taken = sum(self._strength(match.new) for match in self.matches) / len(
-            self.offer.rows.column_names or [0]
-        )
+        found = sum(self.by_column[name].alike for name in asked if name in self.by_column) / len(asked)
+        taken = sum(match.alike for match in self.matches) / max(len(self.offer.seen), 1)
         return 0.3 * (named if named >= evidence.ALIKE else 0) + 0.45 * found + 0.25 * taken
-
-    def _strength(self, name: str) -> float:
-        return self.by_column[name].alike if name in self.by_column else 0.0
 
 
 def pairings(offers: Iterable[Offer], tables: Iterable[Table]) -> list[Pairing]:
     """For each table the offer that is read as it, so that together they are most alike; one table each."""
     grid = [[pair(offer, table) for table in tables] for offer in offers]
+    if not grid:
+        return []
     chosen = zip(*linear_sum_assignment([[p.score for p in row] for row in grid], maximize=True), strict=True)
     return [grid[row][column] for row, column in chosen if grid[row][column].score >= _TABLE]
 
 
 def pair(offer: Offer, table: Table) -> Pairing:
     """The offer read as the table: each column as the one that it is most like, none twice."""
-    old, new = list(offer.seen), list(table.columns)
-    matches = [[_match(table, name, seen) for name in new] for seen in offer.seen.values()]
-    weights = np.array([[_weight(table, match) for match in row] for row in matches]).reshape(
-        len(old), len(new)
-    )
+    matches = [[_match(table, name, seen) for name in table.columns] for seen in offer.seen.values()]
+    weights = np.array([[_weight(table, match) for match in row] for row in matches])
     chosen = zip(*linear_sum_assignment(weights, maximize=True), strict=True)
     return Pairing(offer, table, tuple(matches[i][j] for i, j in chosen if weights[i, j] > 0))
 

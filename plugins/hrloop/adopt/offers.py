@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import MetaData, Table, create_engine, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from hrloop.adopt.evidence import Seen
@@ -97,11 +97,8 @@ def in_database(url: str) -> list[Offer]:
             inspector = inspect(connection)
             offers = []
             for schema, name in _relations(inspector):
-                quote = connection.dialect.identifier_preparer.quote
-                source = ".".join(quote(part) for part in (schema, name) if part)
-                # The names are the database's own, quoted; the number is a constant.
-                statement = text(f"select * from {source} limit {_ROWS}")  # noqa: S608
-                result = connection.execute(statement)
+                relation = Table(name, MetaData(), schema=schema, autoload_with=connection)
+                result = connection.execute(select(relation).limit(_ROWS))
                 rows = as_rows(result.mappings(), list(result.keys()))
                 offers.append(Offer(name, rows, relation=".".join(filter(None, [schema, name]))))
             return offers

@@ -13,6 +13,7 @@ from rich.table import Table
 from hrloop import adopt
 from hrloop.cli.app import AsOf, loop
 from hrloop.rhythms import Loop, intake
+from hrloop.sources.declaration import given_secret
 
 app = typer.Typer(
     no_args_is_help=True, help="Your own data: propose how they map to the contract, check them, load them."
@@ -37,7 +38,7 @@ def propose(
     if to.exists() and not overwrite:
         raise FileExistsError(f"{to} is there; give another name with --to, or --overwrite")
     if secret is not None:
-        proposal = adopt.of_database(loop().settings.secret(secret), secret)
+        proposal = adopt.of_database(given_secret(loop().settings, secret), secret)
     elif "://" in source:
         proposal = adopt.of_database(source)
     else:

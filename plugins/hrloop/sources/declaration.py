@@ -237,13 +237,16 @@ class _Credentials(_System):
 
     def credential(self, settings: Settings, system: str) -> str | None:
         """The declared secret, or None where none is declared. Raises DeclarationError when it is not set."""
-        if self.secret is None:
-            return None
-        variable = f"HRLOOP_SECRET_{self.secret.upper()}"
-        file = settings.home / "secrets" / self.secret
-        if variable not in os.environ and not file.exists():  # Settings.secret would make one up
-            raise DeclarationError(f"systems.{system}.secret: set {variable}, or write the secret to {file}")
-        return settings.secret(self.secret)
+        return self.secret and given_secret(settings, self.secret, f"systems.{system}.secret: ")
+
+
+def given_secret(settings: Settings, name: str, where: str = "") -> str:
+    """A secret that somebody gave. Raises DeclarationError when it is not set: none is made up."""
+    variable = f"HRLOOP_SECRET_{name.upper()}"
+    file = settings.home / "secrets" / name
+    if variable not in os.environ and not file.exists():  # Settings.secret would make one up
+        raise DeclarationError(f"{where}set {variable}, or write the secret to {file}")
+    return settings.secret(name)
 
 
 class SqlSource(_Credentials):
