@@ -52,8 +52,8 @@ lint: setup  ## check style of Python and SQL
 	$(BIN)/ruff format --check .
 	$(BIN)/sqlfluff lint --disable-progress-bar -q dbt/models dbt/tests
 
-bench: setup  ## measure speed and memory beside their references (JSON=1 for JSON)
-	@$(BIN)/python -m benchmarks $(if $(JSON),--json)
+bench: setup  ## measure speed and memory beside their references (SIZES="10000 100000", JSON=1)
+	@$(BIN)/python -m benchmarks $(if $(SIZES),--sizes $(SIZES)) $(if $(JSON),--json)
 
 figures: setup  ## measure and draw anew the figures of docs/
 	@$(BIN)/python docs/figures/calibration_shift.py

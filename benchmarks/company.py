@@ -1,4 +1,4 @@
-"""A company with n applications in its first 36 months, in the warehouse as loader and gate would leave it."""
+"""A company with n applications in 36 months, and the month after, as loader and gate would leave it."""
 
 from datetime import UTC, datetime
 from pathlib import Path

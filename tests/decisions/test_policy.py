@@ -192,6 +192,24 @@ def test_a_round_keeps_its_promises(made):
     assert not np.any(chosen.advance[chosen.propensity == 0])
 
 
+@given(rounds())
+def test_draws_that_nothing_hangs_on_need_not_be_made(made):
+    group, score, share, band, epsilon = made
+    ids = [f"d{i}" for i in range(len(group))]
+    every, some = policy.draws(KEY, "tie", ids), policy.tied(group, score)
+    few = policy.draws(KEY, "tie", ids, where=some)
+    assert np.array_equal(few[some], every[some])
+    assert np.isnan(few[~some]).all()
+    got = policy.rank(group, score, every)
+    assert np.array_equal(got.rank, policy.rank(group, score, few).rank)
+    cut = policy.places(got.size, share)
+    inside, in_pair = policy.paired(got, cut, band)
+    every, few = (policy.draws(KEY, "exploration", ids, where=where) for where in (None, inside & in_pair))
+    full, lean = (policy.explore(got, cut, draw, epsilon, band) for draw in (every, few))
+    assert np.array_equal(full.advance, lean.advance)
+    assert np.array_equal(full.turned, lean.turned)
+
+
 @given(rounds(), st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(made, random):
     group, score, share, band, epsilon = made

@@ -173,15 +173,12 @@ def table_of(
     score, probability = _scored(use_case, fitted, version, frame)
     ids = [decision_id(use_case.name, case) for case in frame["case_key"]]
     rules, actions = use_case.routing, use_case.decision.actions
-    ranked = policy.rank(frame["group_key"].to_numpy(), score, policy.draws(key, "tie", ids))
+    group, band = frame["group_key"].to_numpy(), rules.exploration_band.value
+    ranked = policy.rank(group, score, policy.draws(key, "tie", ids, where=policy.tied(group, score)))
     cut = policy.quota(ranked.size, use_case.decision)
-    chosen = policy.explore(
-        ranked,
-        cut,
-        policy.draws(key, "exploration", ids),
-        rules.exploration_share.value,
-        rules.exploration_band.value,
-    )
+    inside, in_pair = policy.paired(ranked, cut, band)
+    swaps = policy.draws(key, "exploration", ids, where=inside & in_pair)
+    chosen = policy.explore(ranked, cut, swaps, rules.exploration_share.value, band)
     confidence = calibration.confidence(probability, chosen.advance)
     why = policy.route(
         confidence,
