@@ -77,7 +77,7 @@ def employments(warehouse: Warehouse, folder: Path) -> set[tuple]:
     report = sources.ingest(warehouse, ours, AS_OF)
     assert (report.refused, report.waiting) == ([], 0)
     assert quality.gate(warehouse, ours, AS_OF).quarantined == 0
-    variables = {"as_of": moment.text(AS_OF), **company.PARAMETERS}
+    variables = {"as_of": moment.text(AS_OF), **company.DECLARED}
     transform.build(warehouse, ours, variables, select=("+int_employments",))
     keys = warehouse.read("loader", "select distinct employee_id, employee_key from raw.hris__employees")
     names = {row["employee_key"]: row["employee_id"] for row in keys.to_pylist()}

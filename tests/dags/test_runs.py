@@ -213,4 +213,7 @@ def test_a_run_by_hand_says_what_it_needs(runner, survivor):
     assert "needs the parameter as_of" in runner.log.read_text()
     run = runner.run("milestones", survivor.settings, use_case="payroll")
     assert run["state"] == "failed"
-    assert "There is no use case 'payroll' in models/; there are attrition, recruitment." in runner.log.read_text()
+    assert (
+        "There is no use case 'payroll' in models/; there are attrition, recruitment."
+        in runner.log.read_text()
+    )
