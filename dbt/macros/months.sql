@@ -22,3 +22,9 @@
         'internal_applications',
     ]) }}
 {%- endmacro %}
+
+
+{# A number, but no more than a bound; null stays null, of which least would make the bound. #}
+{% macro at_most(value, bound) -%}
+    case when {{ value }} > {{ bound }} then {{ bound }} else {{ value }} end::double precision
+{%- endmacro %}

@@ -1,5 +1,6 @@
 """The marts of attrition early warning, held to references that go through the source rows one by one."""
 
+import math
 import statistics
 from datetime import date, datetime, timedelta
 
@@ -147,8 +148,8 @@ def expected_features(
         mine = [row for row in standing if row["employee_id"] == employee and row[day] <= today.isoformat()]
         return sorted(mine, key=lambda row: row[day])
 
-    def months_since(day: str | None) -> float | None:
-        return None if day is None else (today - date.fromisoformat(day)).days / MONTH
+    def months_since(day: str | None, at_most: float = math.inf) -> float | None:
+        return None if day is None else min((today - date.fromisoformat(day)).days / MONTH, at_most)
 
     def index(day: str) -> int:
         return int(day[:4]) * 12 + int(day[5:7])
@@ -187,10 +188,10 @@ def expected_features(
 
     record = company.position(rows, employee, opened)
     result |= {"department": record and record["department"], "job_level": record and record["job_level"]}
-    result["tenure_months"] = record and months_since(record["hired_on"])
+    result["tenure_months"] = record and months_since(record["hired_on"], 120)
     for fact, name in (("pay", "monthly_salary"), ("level", "job_level"), ("manager", "manager_id")):
         changed = record and record["changed"][name]
-        result[f"months_since_{fact}_change"] = record and months_since(changed or record["hired_on"])
+        result[f"months_since_{fact}_change"] = record and months_since(changed or record["hired_on"], 36)
     moved = record and record["changed"]["manager_id"]
     result["manager_changed_12_months"] = bool(
         moved and today < company.add_months(date.fromisoformat(moved), 12)
@@ -229,11 +230,17 @@ def _of_others(rows: company.Rows, record: dict | None, first: datetime) -> dict
         if record and all(one[name] == record[name] for name in ("job_family", "job_level"))
     ]
     left = [one["left"] for one in team if one["left"]]
+    size = sum(one["left"] is None for one in team)
+
+    def share_left(months: int) -> float | None:
+        leavers = sum(day >= company.add_months(today, -months) for day in left)
+        return leavers / (size + leavers) if size + leavers else None
+
     return {
         "pay_to_peers": float(record["monthly_salary"]) / statistics.median(pay) if len(pay) >= 5 else None,
-        "team_size": sum(one["left"] is None for one in team) if team else None,
-        "team_leavers_3_months": sum(day >= company.add_months(today, -3) for day in left) if team else None,
-        "team_leavers_6_months": sum(day >= company.add_months(today, -6) for day in left) if team else None,
+        "team_size": size if team else None,
+        "team_leavers_share_3_months": share_left(3),
+        "team_leavers_share_6_months": share_left(6),
     }
 
 

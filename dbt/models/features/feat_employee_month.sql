@@ -256,10 +256,9 @@ select
     signals.overtime_rise * signals.engagement_fall as overtime_rise_by_engagement_fall,
     signals.messages_fall * signals.engagement_fall as messages_fall_by_engagement_fall,
     signals.overtime_rise * signals.messages_fall * signals.engagement_fall as all_signals_product,
-    least(
-        {{ months_between('employee_months.hired_on', 'employee_months.opened_on') }},
-        {{ var('tenure_at_most') }}
-    ) as tenure_months,
+    {{ at_most(
+        months_between('employee_months.hired_on', 'employee_months.opened_on'), var('tenure_at_most')
+    ) }} as tenure_months,
     employee_months.department,
     employee_months.location,
     employee_months.job_family,
@@ -268,13 +267,13 @@ select
     employee_months.fte,
     employee_months.monthly_salary / nullif(pay.median_salary, 0) as pay_to_peers,
     {% for fact in ['pay', 'level', 'manager'] %}
-        least(
-            {{ months_between(
+        {{ at_most(
+            months_between(
                 'coalesce(employee_months.' ~ fact ~ '_changed_on, employee_months.hired_on)',
                 'employee_months.opened_on'
-            ) }},
-            {{ var('change_months_at_most') }}
-        ) as months_since_{{ fact }}_change,
+            ),
+            var('change_months_at_most')
+        ) }} as months_since_{{ fact }}_change,
     {% endfor %}
     coalesce(employee_months.opened_on < employee_months.manager_changed_on + interval '12 months', false)
         as manager_changed_12_months,
