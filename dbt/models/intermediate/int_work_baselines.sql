@@ -56,7 +56,8 @@ summed_up as (
             (max({{ measure }}) filter (where months_ago = 0))::double precision as {{ measure }},
             (avg({{ measure }}) filter (where months_ago <= 2))::double precision as {{ measure }}_mean_3,
             (avg({{ measure }}) filter (where months_ago >= 4))::double precision as {{ measure }}_baseline,
-            (stddev_samp({{ measure }}) filter (where months_ago >= 4))::double precision as {{ measure }}_spread,
+            (stddev_samp({{ measure }}) filter (where months_ago >= 4))::double precision
+                as {{ measure }}_spread,
         {% endfor %}
         (count(*) filter (where months_ago >= 4))::integer as baseline_months
     from looked_back

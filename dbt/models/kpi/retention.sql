@@ -114,7 +114,8 @@ exits as (
     select
         cohort,
         day,
-        case when events < at_risk then ln((at_risk - events) / at_risk) else '-infinity' end::numeric as ln_stayed,
+        case when events < at_risk then ln((at_risk - events) / at_risk) else '-infinity' end::numeric
+            as ln_stayed,
         case when events < at_risk then events / (at_risk * (at_risk - events)) end::numeric as variance
     from days
     where events > 0
