@@ -37,7 +37,7 @@ def run(n: int) -> list[Row]:
     encoder = fit_encoder(use_case.features, head, use_case.edge.range_tail.value)
     matrix = encoder.matrix(head)
     learner = use_case.learner
-    parameters = trees.parameters(architecture.declared(learner), learner.seed, encoder)
+    parameters = trees.parameters(architecture.declared(use_case), learner.seed, encoder)
 
     def train_ours() -> xgboost.Booster:
         own = fit_encoder(use_case.features, head, use_case.edge.range_tail.value)

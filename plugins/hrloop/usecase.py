@@ -101,15 +101,40 @@ class Actions(Part):
         return self
 
 
+class Period(Part):
+    """The rhythm in which a subject comes back, as employees do month by month: a case is of one period."""
+
+    key: Identifier = Field(description="Column of the feature table that names the period of a case.")
+    weeks: Amount = Field(description="How many weeks a period is.")
+
+
 class Decision(Part):
-    """The grain of a decision, and how many of a group get the positive action."""
+    """The grain of a decision, and how many of a group get the positive action: a share, or so many a week.
+
+    ``period`` is there where a subject comes back. Its cases compete within their period, and what is learnt
+    from one is known before the other is decided.
+    """
 
     feature_table: Relation
     case_key: Identifier
     subject_key: Identifier
     group_key: Identifier
+    period: Period | None = None
     actions: Actions
-    advance_share: Share
+    advance_share: Share | None = None
+    advance_a_week: Amount | None = None
+
+    @model_validator(mode="after")
+    def _one_quota(self) -> "Decision":
+        if (self.advance_share is None) == (self.advance_a_week is None):
+            raise PydanticCustomError(
+                "quota", "give either advance_share or advance_a_week: how many get the positive action"
+            )
+        if self.advance_a_week is not None and self.period is None:
+            raise PydanticCustomError(
+                "quota_period", "advance_a_week needs period.weeks, the weeks that one round stands for"
+            )
+        return self
 
 
 class Feature(Part):
@@ -149,10 +174,14 @@ class Bands(Part):
 
 
 class Protected(Part):
-    """Attributes that are never features, and the one view, for the role ``fairness``, that shows them."""
+    """Attributes that are never features, and the one view, for the role ``fairness``, that shows them.
+
+    ``of``: whether the view's key names the case or its subject.
+    """
 
     view: Relation
     key: Identifier
+    of: Literal["case", "subject"] = "case"
     attributes: tuple[Identifier, ...] = Field(min_length=1)
     bands: dict[Identifier, Bands] = Field(default_factory=dict)
 
@@ -211,10 +240,17 @@ class TreeParameters(Part):
 
 
 class Learner(Part):
-    """How the model is trained: parameters, the forward folds that choose the rounds, the seed."""
+    """How the model is trained: parameters, the forward folds that choose the rounds, the seed.
 
-    kind: Literal["xgboost"]
+    ``xgboost`` learns whether the outcome happened by the label milestone, ``survival`` how long it took,
+    also from those who were followed for a part of the time only.
+    """
+
+    kind: Literal["xgboost", "survival"]
     parameters: TreeParameters
+    time_scale: Amount | None = Field(
+        None, description="Spread of the logarithm of the time, beside what the features tell (survival)."
+    )
     rounds: int = Field(ge=1, description="At most so many trees; the folds choose how many.")
     early_stopping_rounds: int = Field(ge=1)
     folds: int = Field(ge=1, le=20, description="Forward in time: fold k learns from what came before it.")
@@ -222,6 +258,21 @@ class Learner(Part):
     minimum_labels: Count = Field(description="Fewer observed labels are not learnt from at all.")
     calibration_share: Share = Field(description="Share of labels, after the learner's, for calibration.")
     evaluation_share: Share = Field(description="Share of labels, the newest, for evaluation alone.")
+    negatives_kept: Share | None = Field(
+        None, description="Where outcomes are rare: so many of those without one are used, weighted up."
+    )
+
+    @model_validator(mode="after")
+    def _scale_of_time(self) -> "Learner":
+        if (self.kind == "survival") != (self.time_scale is not None):
+            raise PydanticCustomError(
+                "time_scale", "time_scale belongs to kind survival, and to no other; add or remove it"
+            )
+        if self.time_scale is not None and self.time_scale.value == 0:
+            raise PydanticCustomError("time_scale_zero", "time_scale must be above 0")
+        if self.negatives_kept is not None and self.negatives_kept.value == 0:
+            raise PydanticCustomError("negatives", "negatives_kept must be above 0; leave it out to use all")
+        return self
 
     @model_validator(mode="after")
     def _something_left_to_learn_from(self) -> "Learner":
@@ -237,8 +288,13 @@ class Learner(Part):
 
 
 class Selection(Part):
-    """How labels, which exist only for those selected, are weighed."""
+    """How labels, which exist only after one of the two actions, are weighed.
 
+    ``outcome_of``: the action after which the outcome is seen. Who was declined is never seen at work; who
+    was warned of, and helped, is never seen as they would have gone on.
+    """
+
+    outcome_of: Literal["positive", "negative"] = "positive"
     propensity_floor: Share
     regularisation: Amount = Field(description="Inverse strength (C) of the propensity model's L2 penalty.")
     folds: int = Field(ge=2, le=20, description="The propensity of a group comes from the other folds.")
@@ -461,6 +517,8 @@ class UseCase(Part):
     @model_validator(mode="after")
     def _features_are_allowed(self) -> "UseCase":
         keys = {self.decision.case_key, self.decision.subject_key, self.decision.group_key}
+        if self.decision.period:
+            keys.add(self.decision.period.key)
         for index, feature in enumerate(self.features):
             if feature.name in self.protected.attributes:
                 raise PydanticCustomError(

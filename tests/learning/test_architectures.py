@@ -73,9 +73,9 @@ def test_a_weight_that_is_none_is_refused(weight):
 
 def test_no_architecture_is_the_declared_one(use_case, frame, as_of):
     plain = learning.fit(use_case, frame, as_of)
-    named = learning.fit(use_case, frame, as_of, architecture.declared(use_case.learner))
+    named = learning.fit(use_case, frame, as_of, architecture.declared(use_case))
     assert plain.identity == named.identity
-    assert plain.architecture == architecture.declared(use_case.learner)
+    assert plain.architecture == architecture.declared(use_case)
 
 
 def test_a_model_says_what_it_was_learnt_with(models):

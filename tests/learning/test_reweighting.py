@@ -94,7 +94,7 @@ def silent(case: UseCase) -> tuple[dict[str, Interval], dict[str, float]]:
 def test_a_few_hundred_overrules_make_a_better_model_and_noise_makes_none_worse(case):
     """Paired over seeds, on fresh cases whose truth is known: the same labels, with weights and without."""
     fresh = people(4000, seed=999)
-    truth, equal = fresh["truth"], declared(case.learner)
+    truth, equal = fresh["truth"], declared(case)
 
     def loss(frame: pd.DataFrame, one: Architecture) -> float:
         probability = learning.fit(case, frame, frame["label_known_at"].max(), one).probability(fresh)
@@ -118,7 +118,7 @@ def test_a_few_hundred_overrules_make_a_better_model_and_noise_makes_none_worse(
 
 def test_a_tree_model_draws_by_weights_and_a_linear_one_needs_nothing_more(case):
     weights = reweighting.Weights({"communication": 4.0, "family": 1.0}, {})
-    trees = reweighting.reweighted(case, declared(case.learner), weights)
+    trees = reweighting.reweighted(case, declared(case), weights)
     assert trees.parameters["colsample_bynode"] == case.reweighting.drawn.value
     assert trees.feature_weights == weights.weight
     linear = reweighting.reweighted(case, Architecture("linear", {"C": 1.0}, {"other_1": 2.0}), weights)
@@ -127,8 +127,8 @@ def test_a_tree_model_draws_by_weights_and_a_linear_one_needs_nothing_more(case)
 
 def test_equal_weights_leave_the_parameters_as_they_are(case):
     weights = reweighting.Weights(dict.fromkeys(case.feature_names, 1.0), {})
-    same = reweighting.reweighted(case, declared(case.learner), weights)
-    assert same.parameters == declared(case.learner).parameters
+    same = reweighting.reweighted(case, declared(case), weights)
+    assert same.parameters == declared(case).parameters
 
 
 # --- overrules ----------------------------------------------------------------------------------------

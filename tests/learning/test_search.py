@@ -65,7 +65,7 @@ def test_the_winner_lost_least_and_the_declared_one_was_among_them(small, frame,
     assert found.trials["log_loss"].is_monotonic_increasing
     assert found.winner == found.trials["architecture"].iloc[0]
     declared = found.trials[found.trials["family"] == "declared"].iloc[0]
-    assert declared["architecture"] == architecture.declared(small.learner)
+    assert declared["architecture"] == architecture.declared(small)
     losses = [fold["log_loss"] for fold in learning.fit(small, frame, as_of).summary["folds"]]
     assert declared["log_loss"] == pytest.approx(np.mean(losses))
     assert declared["spread"] == pytest.approx(np.std(losses))

@@ -8,8 +8,12 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from hrloop.usecase import Decision
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,17 @@ def rank(group: np.ndarray, score: np.ndarray, tie: np.ndarray) -> Ranked:
 def places(size: np.ndarray, share: float) -> np.ndarray:
     """How many of a group of this size advance: the share, rounded half up, and at least one."""
     return np.maximum(1, np.floor(share * size + 0.5).astype(int))
+
+
+def quota(size: np.ndarray, decision: "Decision") -> np.ndarray:
+    """How many of a group of this size get the positive action in a round, as the use case declares.
+
+    So many a week are, for a round, those of all the weeks of a period, rounded half up, and at least one.
+    """
+    if decision.advance_share is not None:
+        return places(size, decision.advance_share.value)
+    a_period = decision.advance_a_week.value * decision.period.weeks.value
+    return np.minimum(size, max(1, int(a_period + 0.5)))
 
 
 def pairs(size: np.ndarray, cut: np.ndarray, band: float) -> np.ndarray:

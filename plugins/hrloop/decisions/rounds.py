@@ -170,7 +170,7 @@ def table_of(
     ids = [decision_id(use_case.name, case) for case in frame["case_key"]]
     rules, actions = use_case.routing, use_case.decision.actions
     ranked = policy.rank(frame["group_key"].to_numpy(str), score, policy.draws(key, "tie", ids))
-    cut = policy.places(ranked.size, use_case.decision.advance_share.value)
+    cut = policy.quota(ranked.size, use_case.decision)
     chosen = policy.explore(
         ranked,
         cut,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from hrloop.learning.errors import LearningError
 
 if TYPE_CHECKING:
-    from hrloop.usecase import Learner
+    from hrloop.usecase import UseCase
 
-Kind = Literal["xgboost", "linear"]
+Kind = Literal["xgboost", "linear", "survival"]
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,13 @@ class Architecture:
         return asdict(self)
 
 
-def declared(learner: "Learner") -> Architecture:
+def declared(use_case: "UseCase") -> Architecture:
     """The architecture that a use case declares."""
-    return Architecture(learner.kind, learner.parameters.model_dump())
+    learner = use_case.learner
+    parameters = learner.parameters.model_dump()
+    if learner.time_scale is not None:
+        parameters |= {"scale": learner.time_scale.value, "horizon": use_case.outcome.label_milestone}
+    return Architecture(learner.kind, parameters)
 
 
 def from_dict(data: Mapping[str, Any]) -> Architecture:

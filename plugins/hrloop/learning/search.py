@@ -55,7 +55,7 @@ def search(use_case: "UseCase", frame: pd.DataFrame, as_of: datetime) -> Search:
         notes.append("monotone trees were not tried: no feature is declared monotone")
     shares = np.array_split(np.arange(use_case.search.trials.value), len(families))
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # a trial is a row of the table, not a line of log
-    tried = [_measured("declared", declared(use_case.learner), use_case, ready)]
+    tried = [_measured("declared", declared(use_case), use_case, ready)]
     for (family, propose), share in zip(families.items(), shares, strict=True):
         tried += _trials(family, propose, len(share), use_case, ready)
     trials = pd.DataFrame(tried).sort_values("log_loss", kind="stable", ignore_index=True)

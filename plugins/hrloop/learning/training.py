@@ -77,7 +77,7 @@ def fit(
     by ``as_of``.
     """
     ready = prepare(use_case, frame, as_of)
-    architecture = architecture or declared(use_case.learner)
+    architecture = architecture or declared(use_case)
     model, figures = KINDS[architecture.kind].fit(architecture, use_case.learner, *ready.learnt)
     rows, label, weight = ready.rows, ready.label, ready.weights.weight
     score = expit(model.margin(ready.matrix))

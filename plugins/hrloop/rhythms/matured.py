@@ -81,7 +81,7 @@ def unseen(rows: pd.DataFrame, fitted: Fitted) -> pd.DataFrame:
 
 def architecture_of(declaration: UseCase, fitted: Fitted) -> Architecture:
     """What a version was learnt with; a model that does not say was learnt as the use case declares."""
-    return fitted.architecture or declared(declaration.learner)
+    return fitted.architecture or declared(declaration)
 
 
 def compared(rows: pd.DataFrame, candidate: Fitted, reference: Fitted) -> pd.DataFrame:
