@@ -2,11 +2,11 @@
 
 ``history`` writes the past, ``answer`` lives the next month under the decisions it is given, ``review`` says
 what its recruiters think of decisions, ``truth`` reads what would have become of every applicant. The
-taxonomy of skills and job families is in ``taxonomy``.
+taxonomy of skills and job families is in ``taxonomy``, what may happen to the company in ``scenarios``.
 """
 
-from hrloop.practice.company import Shift
 from hrloop.practice.reviewing import review
+from hrloop.practice.scenarios import Gap, Garble, Scenario, Shift, Turn
 from hrloop.practice.simulation import Report, answer, history, truth
 from hrloop.practice.taxonomy import JOB_FAMILIES, JOB_FAMILY_SYNONYMS, SKILL_SYNONYMS, SKILLS
 
@@ -15,8 +15,12 @@ __all__ = [
     "JOB_FAMILY_SYNONYMS",
     "SKILLS",
     "SKILL_SYNONYMS",
+    "Gap",
+    "Garble",
     "Report",
+    "Scenario",
     "Shift",
+    "Turn",
     "answer",
     "history",
     "review",
