@@ -15,7 +15,7 @@ from rich.progress import (
 )
 
 from hrloop.cli.app import UseCaseName, loop
-from hrloop.replay import pool
+from hrloop.replay import pool, report
 from hrloop.replay.policies import POLICIES
 from hrloop.replay.runs import Case, Setting
 from hrloop.replay.scenarios import SCENARIOS
@@ -37,6 +37,7 @@ def replay(
     history: Annotated[int, typer.Option(help="Months before, in which people decide alone.")] = 30,
     applications: Annotated[int, typer.Option(help="Applications a month.")] = 1500,
     change: Annotated[int, typer.Option(help="Month of the replay in which a scenario begins.")] = 12,
+    milestone: Annotated[int, typer.Option(help="Months to the outcome that is learnt.")] = 12,
     weeks: Annotated[int, typer.Option(help="As_ofs a month, a week apart: 1 for the first day alone.")] = 4,
     workers: Annotated[int, typer.Option(min=1, help="Replays at once.")] = os.cpu_count() or 1,
 ) -> None:
@@ -45,7 +46,7 @@ def replay(
     Resumes what was cut short; what is on file for this code and setting is not run again.
     """
     settings = loop().settings
-    setting = Setting(use_case, applications, history, months, change, weeks)
+    setting = Setting(use_case, applications, history, months, change, milestone, weeks)
     cases = [
         Case(scenario, seed, policy)
         for policy in policies.split(",")
@@ -53,6 +54,12 @@ def replay(
         for seed in range(1, seeds + 1)
     ]
     failed = _with_progress(settings, setting, cases, workers)
+    command = (
+        f"hrloop replay {use_case} --policies {policies} --scenarios {scenarios} --seeds {seeds}"
+        f" --months {months} --history {history} --applications {applications} --change {change}"
+        f" --milestone {milestone} --weeks {weeks}"
+    )
+    console.print(report.write(settings, setting, cases, command))
     for name, why in failed.items():
         console.print(f"[bold]{name}[/bold] failed:\n{why}", highlight=False)
     if failed:

@@ -26,7 +26,7 @@ class Policy:
     """A way of running a model.
 
     ``weekly`` and ``monthly``: the rhythms in their order, the monthly ones on the first as_of of a month.
-    ``declared``: thresholds of the use case that it sets otherwise, by dotted key. ``gated``: whether
+    ``declared``: what it sets otherwise in the use case's declaration, by dotted key. ``gated``: whether
     deliveries are judged by more than the contract; ``reviewed``: whether people answer what is sent to them.
     """
 
@@ -100,15 +100,20 @@ POLICIES: dict[str, Policy] = {
 }
 
 
-def write_project(policy: Policy, use_case: str, project: Path, target: Path) -> None:
-    """A checkout in ``target`` that differs from ``project`` by what the policy sets otherwise."""
+def write_project(
+    policy: Policy, use_case: str, declared: Mapping[str, float], project: Path, target: Path
+) -> None:
+    """A checkout in ``target``: ``project`` but for what the policy, and ``declared`` for all of them, set.
+
+    Raises KeyError for a key that the declaration does not have.
+    """
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     (target / "dbt").symlink_to(project / "dbt")
     for model in sorted((project / "models").glob(f"*/{FILE_NAME}")):
         data = yaml.safe_load(model.read_text(encoding="utf-8"))
         if data["name"] == use_case:
-            data = _changed(data, policy.declared)
+            data = _changed(data, {**declared, **policy.declared})
         _write(target / "models" / model.parent.name / FILE_NAME, data)
     for suite in sorted((project / "expectations").glob("*/*.yaml")):
         data = yaml.safe_load(suite.read_text(encoding="utf-8"))
@@ -125,7 +130,7 @@ def _changed(data: dict[str, Any], declared: Mapping[str, float]) -> dict[str, A
             at = at[part]
         if last not in at:
             raise KeyError(f"the declaration of {data['name']} has no {key}; correct the policy")
-        at[last] = {"value": value, "reason": REASON}
+        at[last] = {"value": value, "reason": REASON} if isinstance(at[last], dict) else value
     return data
 
 

@@ -78,7 +78,7 @@ def replay_all(
     # Replays share the cores: a library that takes all of them would only be in the others' way.
     os.environ.update(OMP_NUM_THREADS="1", DO_NOT_TRACK="true", GX_ANALYTICS_ENABLED="false")
     with _alone(settings), _server(settings, folder.name) as root, _processes(workers) as pool:
-        failed = _do(pool, [("prepare", _prepare, (root, setting.use_case))], folder, tell)
+        failed = _do(pool, [("prepare", _prepare, (root, folder))], folder, tell)
         pasts = sorted({(case.scenario, case.seed) for case in missing})
         todo = [
             (place.name, _write_past, (root, setting, scenario, seed, place))
@@ -131,8 +131,8 @@ def _logged(log: Path, function: Callable, arguments: tuple) -> None:
     function(*arguments)
 
 
-def _prepare(root: Settings, use_case: str) -> None:
-    runs.prepare(open_warehouse(root), use_case)
+def _prepare(root: Settings, folder: Path) -> None:
+    runs.prepare(open_warehouse(root), folder)
 
 
 def _write_past(root: Settings, setting: Setting, scenario: str, seed: int, folder: Path) -> None:
@@ -181,6 +181,7 @@ def _server(settings: Settings, digest: str) -> Iterator[Settings]:
         for name in there:
             if not name.startswith(f"replay_{digest}_"):
                 drop(warehouse, name)
+        warehouse.dispose()
         yield root
     finally:
         warehouse.dispose()

@@ -46,7 +46,7 @@ class Setting:
     """How large a company, how long a past and how many months are replayed, and how often rhythms run.
 
     ``applications``: a month. ``change``: month of the replay in which a scenario begins. ``weeks``: as_ofs a
-    month, a week apart from its first day on.
+    month, a week apart from its first day on. ``milestone``: months to the outcome that is learnt.
     """
 
     use_case: str
@@ -54,10 +54,11 @@ class Setting:
     history: int
     months: int
     change: int
+    milestone: int
     weeks: int = 4
 
     def __post_init__(self):
-        for name, least, most in (("history", 14, 120), ("months", 1, 120), ("weeks", 1, 4)):
+        for name, least, most in (("history", 1, 120), ("months", 1, 120), ("weeks", 1, 4)):
             if not least <= getattr(self, name) <= most:
                 raise ValueError(f"{name} is {getattr(self, name)}; give {least} to {most}")
 
@@ -95,17 +96,24 @@ def results(folder: Path) -> list[dict]:
 # --- the past, which replays of one scenario and seed share ----------------------------------------------
 
 
-def prepare(server: Warehouse, use_case: str) -> None:
-    """Make what every copy begins as: a warehouse with its tables, and MLflow's database."""
+def prepare(server: Warehouse, folder: Path) -> None:
+    """Make what every copy begins as, and nobody connects to: a warehouse with its tables, and MLflow's."""
     sources.ensure_tables(server)
-    open_registry(server.url("mlflow"), server.settings.home / "artefacts", use_case)
+    server.dispose()
+    copy(server, server.database, template_of(folder))
+    open_registry(server.url("mlflow"), server.settings.home / "artefacts", "replays")
+
+
+def template_of(folder: Path) -> str:
+    """The name of the database that pasts in this folder begin as."""
+    return database_of(folder / "template")
 
 
 def write_past(server: Warehouse, setting: Setting, scenario: str, seed: int, folder: Path) -> None:
     """A company's past in a folder and a database of its own: written, taken in, judged and built."""
     shutil.rmtree(folder, ignore_errors=True)
     settings = _settings(server, folder, database_of(folder), seed)
-    copy(server, server.database, settings.database)
+    copy(server, template_of(folder.parent), settings.database)
     happens = SCENARIOS[scenario](setting.history - 1 + setting.change)
     practice.history(settings, setting.history, seed, setting.applications, start=START, scenario=happens)
     loop = Loop(settings, replace(server, database=settings.database, settings=settings, _engines={}))
@@ -152,7 +160,9 @@ def replay(server: Warehouse, setting: Setting, case: Case, past: Path, folder: 
             shutil.copytree(past / part, folder / part)
         copy(server, database_of(past), database)
         copy(server, "mlflow", f"{database}_mlflow", owner="mlflow")
-        write_project(POLICIES[case.policy], setting.use_case, server.settings.project, folder / "project")
+        declared = {"outcome.label_milestone": setting.milestone}
+        project = server.settings.project
+        write_project(POLICIES[case.policy], setting.use_case, declared, project, folder / "project")
         (folder / "begun").touch()
     run = Run.open(server, setting, case, folder)
     for month in range(done, setting.months):
