@@ -127,7 +127,7 @@ def _changed(data: dict[str, Any], declared: Mapping[str, float]) -> dict[str, A
         *parts, last = key.split(".")
         at = data
         for part in parts:
-            at = at[part]
+            at = at.get(part, {})
         if last not in at:
             raise KeyError(f"the declaration of {data['name']} has no {key}; correct the policy")
         at[last] = {"value": value, "reason": REASON} if isinstance(at[last], dict) else value
@@ -136,10 +136,10 @@ def _changed(data: dict[str, Any], declared: Mapping[str, float]) -> dict[str, A
 
 def _open(suite: dict[str, Any]) -> dict[str, Any]:
     """A suite that lets every delivery pass that the contract does not refuse."""
-    return {
-        "table": suite["table"],
-        "freshness": {"maximum_age_days": None, "reason": REASON},
-    }
+    opened = {"table": suite["table"], "freshness": {"maximum_age_days": None, "reason": REASON}}
+    if "completeness" in suite:
+        opened["completeness"] = suite["completeness"] | {"minimum_percent": 0, "reason": REASON}
+    return opened
 
 
 def _write(path: Path, data: dict[str, Any]) -> None:
