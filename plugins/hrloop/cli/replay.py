@@ -15,7 +15,7 @@ from rich.progress import (
 )
 
 from hrloop.cli.app import UseCaseName, loop
-from hrloop.replay import pool, report
+from hrloop.replay import pool, report, runs
 from hrloop.replay.policies import POLICIES
 from hrloop.replay.runs import Case, Setting
 from hrloop.replay.scenarios import SCENARIOS
@@ -59,13 +59,15 @@ def replay(
         f" --months {months} --history {history} --applications {applications} --change {change}"
         f" --milestone {milestone} --weeks {weeks}"
     )
-    console.print(report.write(settings, setting, cases, command))
     for name, why in failed.items():
-        console.print(f"[bold]{name}[/bold] failed:\n{why}", highlight=False)
+        console.print(f"{name} failed:\n{why}", highlight=False, markup=False)
+    folder = pool.folder_of(settings, setting)
+    if any(runs.lived(folder / case.name) for case in cases):
+        console.print(report.write(settings, setting, cases, command))
     if failed:
         raise RuntimeError(
-            f"{len(failed)} of {len(cases)} replays failed; their logs are in"
-            f" {pool.folder_of(settings, setting) / 'logs'}. Called again, the others are not run again."
+            f"{', '.join(failed)}: failed; the logs are in {folder / 'logs'}. Called again, what is on file"
+            " is not run again."
         )
 
 

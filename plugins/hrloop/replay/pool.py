@@ -28,7 +28,7 @@ from hrloop.warehouse import EmbeddedServer, drop, open_warehouse
 ENGINE = ("plugins/hrloop", "plugins/hrloop_mlflow", "dbt", "models", "expectations", "requirements.txt")
 SHOWN = ("plugins/hrloop/cli", "plugins/hrloop/replay/report.py", "plugins/hrloop/replay/pool.py")
 SUFFIXES = {".py", ".sql", ".yaml", ".yml", ".csv", ".txt"}
-POLL = 0.5  # seconds between two looks at how far the replays have come
+POLL = 2.0  # seconds between two looks at how far the replays have come
 
 Report = Callable[[str, int, int], None]  # what is being done, months lived through, months in all
 
@@ -65,11 +65,11 @@ def replay_all(
     One that fails holds up no other. Raises Busy when another call replays in this installation.
     """
     folder = folder_of(settings, setting)
-    missing = [case for case in cases if len(runs.results(folder / case.name)) < setting.months]
+    missing = [case for case in cases if runs.lived(folder / case.name) < setting.months]
     total = len(cases) * setting.months
 
     def tell(what: str) -> None:
-        report(what, sum(len(runs.results(folder / case.name)) for case in cases), total)
+        report(what, sum(runs.lived(folder / case.name) for case in cases), total)
 
     if not missing:
         tell("everything is on file")

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sqlalchemy import text
 
 from hrloop import as_of as moments
 from hrloop import features, practice, release, sources
@@ -86,26 +87,38 @@ class Case:
 
 def results(folder: Path) -> list[dict]:
     """The months of a replay that are on file, in their order; a line that was cut short does not count."""
+    return [json.loads(line) for line in _lines(folder)]
+
+
+def lived(folder: Path) -> int:
+    """How many months of a replay are on file."""
+    return len(_lines(folder))
+
+
+def _lines(folder: Path) -> list[str]:
     path = folder / RESULTS
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in lines]
+    return path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
 
 
 # --- the past, which replays of one scenario and seed share ----------------------------------------------
 
 
 def prepare(server: Warehouse, folder: Path) -> None:
-    """Make what every copy begins as, and nobody connects to: a warehouse with its tables, and MLflow's."""
+    """Make what replays in this folder begin as: a warehouse and MLflow's database, both without rows."""
     sources.ensure_tables(server)
-    server.dispose()
-    copy(server, server.database, template_of(folder))
-    open_registry(server.url("mlflow"), server.settings.home / "artefacts", "replays")
+    server.dispose()  # a template must have no other connections
+    template = _template(folder)
+    copy(server, server.database, template)
+    copy(server, "template1", f"{template}_mlflow", owner="mlflow")
+    open_registry(
+        server.url("mlflow").set(database=f"{template}_mlflow"), server.settings.home / "artefacts", "none"
+    )
+    with server.engine("admin").connect() as connection:  # MLflow keeps its connections
+        ended = text("select pg_terminate_backend(pid) from pg_stat_activity where datname = :name")
+        connection.execute(ended, {"name": f"{template}_mlflow"})
 
 
-def template_of(folder: Path) -> str:
-    """The name of the database that pasts in this folder begin as."""
+def _template(folder: Path) -> str:
     return database_of(folder / "template")
 
 
@@ -113,7 +126,7 @@ def write_past(server: Warehouse, setting: Setting, scenario: str, seed: int, fo
     """A company's past in a folder and a database of its own: written, taken in, judged and built."""
     shutil.rmtree(folder, ignore_errors=True)
     settings = _settings(server, folder, database_of(folder), seed)
-    copy(server, template_of(folder.parent), settings.database)
+    copy(server, _template(folder.parent), settings.database)
     happens = SCENARIOS[scenario](setting.history - 1 + setting.change)
     practice.history(settings, setting.history, seed, setting.applications, start=START, scenario=happens)
     loop = Loop(settings, replace(server, database=settings.database, settings=settings, _engines={}))
@@ -150,7 +163,7 @@ def database_of(folder: Path) -> str:
 
 def replay(server: Warehouse, setting: Setting, case: Case, past: Path, folder: Path) -> None:
     """Live through the months that are not on file yet. Finished, only the results stay."""
-    done = len(results(folder))
+    done = lived(folder)
     if done == setting.months:
         return
     database = database_of(folder)
@@ -159,7 +172,7 @@ def replay(server: Warehouse, setting: Setting, case: Case, past: Path, folder: 
         for part in ("landing", "truth", "secrets"):
             shutil.copytree(past / part, folder / part)
         copy(server, database_of(past), database)
-        copy(server, "mlflow", f"{database}_mlflow", owner="mlflow")
+        copy(server, f"{_template(folder.parent)}_mlflow", f"{database}_mlflow", owner="mlflow")
         declared = {"outcome.label_milestone": setting.milestone}
         project = server.settings.project
         write_project(POLICIES[case.policy], setting.use_case, declared, project, folder / "project")
