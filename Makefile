@@ -57,14 +57,15 @@ lint: setup  ## check style of Python and SQL
 	$(BIN)/ruff format --check .
 	$(BIN)/sqlfluff lint --disable-progress-bar -q dbt/models dbt/tests
 
-bench: setup  ## measure speed and memory beside their references (JSON=1 for JSON)
-	@$(BIN)/python -m benchmarks $(if $(JSON),--json)
+bench: setup  ## measure speed and memory beside their references (SIZES="10000 100000", JSON=1)
+	@$(BIN)/python -m benchmarks $(if $(SIZES),--sizes $(SIZES)) $(if $(JSON),--json)
 
 proof: setup  ## replay the loop beside a model that stands still, and write the page (FULL=1: days of computing)
 	@$(BIN)/hrloop replay recruitment $(if $(FULL),$(FULL_PROOF),$(SMALL_PROOF))
 
 figures: setup  ## measure and draw anew the figures of docs/
 	@$(BIN)/python docs/figures/calibration_shift.py
+	$(BIN)/python docs/figures/real_data.py
 
 up: setup  ## keep Postgres, MLflow and Airflow running; print where and how to log in
 	@$(BIN)/hrloop up

@@ -8,8 +8,6 @@ rendering of the data docs, about a second whatever the number of rows.
 """
 
 import tempfile
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from hrloop.quality.validation import Check, Session
 from hrloop.warehouse import Warehouse
 from sqlalchemy import text
 
-from benchmarks import Row
+from benchmarks import Row, duration, seconds
 
 LIMIT = 2.0  # times the hand-written aggregate
 AS_OF = datetime(2026, 10, 1, 6, tzinfo=UTC)
@@ -51,12 +49,10 @@ def run(wh: Warehouse, n: int) -> list[Row]:
             found = _ours(wh, groups)
             if found != expected:
                 raise RuntimeError(f"the two count differently: {found} and {expected}")
-            pairs = [
-                (_seconds(lambda g=groups: _ours(wh, g)), _seconds(lambda: _by_hand(wh))) for _ in range(3)
+            turns = [
+                (seconds(lambda g=groups: _ours(wh, g)), seconds(lambda: _by_hand(wh))) for _ in range(3)
             ]
-            ours, reference = (min(times) for times in zip(*pairs, strict=True))
-            ratio = ours / reference
-            rows.append(Row(name, n, ours, reference, "s", ratio, LIMIT, ratio <= LIMIT))
+            rows.append(duration(name, n, turns, LIMIT))
     finally:
         _drop(wh)
     return rows
@@ -123,9 +119,3 @@ def _ours(wh: Warehouse, groups: list[str]) -> list[int]:
 def _by_hand(wh: Warehouse) -> list[int]:
     with wh.engine("loader").connect() as connection:
         return list(connection.execute(text(BY_HAND)).one())
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start

@@ -6,19 +6,15 @@ choose the number of rounds are left out on both sides: they are the same call a
 to calibrated probabilities, beside ``Booster.inplace_predict`` on the encoded matrix.
 """
 
-import time
-from collections.abc import Callable
-
 import numpy as np
-import pandas as pd
 import xgboost
-from hrloop import usecase
 from hrloop.learning import Fitted, architecture, trees
 from hrloop.learning.calibration import Platt
 from hrloop.learning.encoding import fit_encoder
-from hrloop.settings import PROJECT
+from hrloop.usecase import UseCase
 
-from benchmarks import Row
+from benchmarks import Row, rate, seconds
+from benchmarks.applications import applications, good
 
 TRAINING_LIMIT = 0.7  # of the plain rate: the rest may go into finding and encoding categories
 SCORING_LIMIT = 0.8  # of the plain rate: the rest may go into encoding and calibration
@@ -27,11 +23,10 @@ BLOCK = 100_000  # rows scored at a time: short turns meet the same machine
 TURNS = 5  # at least
 
 
-def run(n: int) -> list[Row]:
-    """Rates for n rows of the recruitment features, training on at most 20,000 of them."""
-    use_case = usecase.load("recruitment", PROJECT)
-    frame = _applications(use_case, n)
-    label = (np.random.default_rng(1).random(n) < 0.2 + 0.6 * frame["skills_match_share"]).to_numpy(float)
+def run(use_case: UseCase, n: int) -> list[Row]:
+    """Rates for n rows of the declared features, training on at most 20,000 of them."""
+    frame = applications(use_case, n)
+    label = good(frame)
     learnt = min(n, 20_000)
     head, target, weight = frame.head(learnt), label[:learnt], np.ones(learnt)
     encoder = fit_encoder(use_case.features, head, use_case.edge.range_tail.value)
@@ -60,47 +55,14 @@ def run(n: int) -> list[Row]:
     blocks = [slice(start, min(n, start + BLOCK)) for start in range(0, n, BLOCK)]
     scored = [
         (
-            lambda rows=frame.iloc[block]: fitted.probability(rows),
-            lambda rows=encoded[block]: fitted.learnt.booster.inplace_predict(rows),
+            seconds(lambda rows=frame.iloc[block]: fitted.probability(rows)),
+            seconds(lambda rows=encoded[block]: fitted.learnt.booster.inplace_predict(rows)),
         )
         for block in blocks
         for _ in range(-(-TURNS // len(blocks)))
     ]
+    trained = [(seconds(train_ours), seconds(train_plain)) for _ in range(TURNS)]
     return [
-        _row("training", learnt, learnt, [(train_ours, train_plain)] * TURNS, TRAINING_LIMIT),
-        _row("scoring", n, min(n, BLOCK), scored, SCORING_LIMIT),
+        rate("training", learnt, trained, TRAINING_LIMIT),
+        rate("scoring", n, scored, SCORING_LIMIT, rows=min(n, BLOCK)),
     ]
-
-
-def _row(name: str, n: int, size: int, turns: list[tuple[Callable, Callable]], limit: float) -> Row:
-    """Rates over turns of ``size`` rows, ours and the plain call one after the other; medians, so that other
-    work on the machine, which meets now one and now the other, does not decide."""
-    ours, plain = np.array([(_seconds(mine), _seconds(theirs)) for mine, theirs in turns]).T
-    ratio = float(np.median(plain / ours))
-    rates = (float(size / np.median(ours)), float(size / np.median(plain)))
-    return Row(name, n, *rates, "rows/s", ratio, limit, ratio >= limit)
-
-
-def _seconds(work: Callable) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def _applications(use_case: usecase.UseCase, n: int) -> pd.DataFrame:
-    """n rows of the declared features, numbers and texts, one in twenty missing; the same at each run."""
-    random = np.random.default_rng(0)
-    frame = pd.DataFrame(index=range(n))
-    for feature in use_case.features:
-        if feature.type == "category":
-            values = np.array([f"{feature.name} {i}" for i in range(12)], dtype=object)[
-                random.integers(0, 12, n)
-            ]
-            frame[feature.name] = pd.Series(values, dtype=object)
-        elif feature.type == "boolean":
-            frame[feature.name] = random.integers(0, 2, n).astype(float)
-        else:
-            frame[feature.name] = random.random(n).round(3)
-        if feature.name != "skills_match_share":
-            frame.loc[random.random(n) < 0.05, feature.name] = None
-    return frame

@@ -21,7 +21,7 @@ from hrloop.sources import contract
 from hrloop.warehouse import Warehouse
 from sqlalchemy import text
 
-from benchmarks import Row
+from benchmarks import Row, rate
 
 LIMIT = 0.70  # of the plain rate, with everything that the plain way leaves out
 AS_OF = datetime(2024, 3, 1, 6, tzinfo=UTC)
@@ -47,16 +47,13 @@ def run(wh: Warehouse, n: int) -> list[Row]:
             ("load into an empty table", [], first, "application_id, updated_at"),
             ("load with merge by key, half corrections", [first], corrections, "application_id"),
         ):
-            turns = [  # in turns, so that a busy moment of the machine does not fall on one of them alone
+            turns = [
                 (_ours(wh, earlier, file), *(_plain(wh, earlier, file, key, way) for way in (_adbc, _copy)))
                 for _ in range(5 if n <= 200_000 else 3)
             ]
             ours, by_adbc, by_copy = zip(*turns, strict=True)
             plain = min(by_adbc, by_copy, key=median)
-            ratio = median(theirs / own for theirs, own in zip(plain, ours, strict=True))
-            rows.append(
-                Row(name, n, n / median(ours), n / median(plain), "rows/s", ratio, LIMIT, ratio >= LIMIT)
-            )
+            rows.append(rate(name, n, list(zip(ours, plain, strict=True)), LIMIT))
         _clear(wh)
     return rows
 

@@ -1,7 +1,7 @@
 """What a container of docker-compose.yaml runs.
 
     python deploy/container.py bootstrap            `hrloop setup` and Airflow's own tables; then ends
-    python deploy/container.py accounts             MLflow's owner and viewer; then ends
+    python deploy/container.py accounts             MLflow's owner, viewer and webhook; then ends
     python deploy/container.py mlflow               becomes MLflow's server
     python deploy/container.py airflow-scheduler    becomes that component of Airflow (so for each)
     python deploy/container.py airflow-worker       becomes a Celery worker
@@ -67,6 +67,7 @@ def main() -> None:
         bootstrap(settings)
     elif arguments.name == "accounts":
         services.start_mlflow(settings, _known(settings))
+        services.keep_webhook(settings)
     else:
         chosen = service(settings, arguments.name, arguments.host)
         os.execve(chosen.command[0], chosen.command, dict(chosen.environment))  # noqa: S606

@@ -1,16 +1,19 @@
 """The Airflow plugin: one page, Browse > HR loop, that says where the loop stands.
 
 The page is an app of its own under ``/hr``; Airflow does not put its login before such apps, so it asks for
-Airflow's user itself. It only reads, and shows no data about persons.
+Airflow's user itself. It only reads, and shows no data about persons. Where the setting ``approval_webhook``
+is on, the endpoint of hrloop_webhook stands beside it.
 """
 
 import json
 from html import escape
 
+import hrloop_webhook
 from airflow.api_fastapi.core_api.security import get_user, requires_access_dag
 from airflow.plugins_manager import AirflowPlugin
 from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse
+from hrloop import settings
 
 app = FastAPI(dependencies=[Depends(get_user)], docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -121,6 +124,10 @@ def _steps(rows: list[dict]) -> str:
 class HRLoopPlugin(AirflowPlugin):
     name = "hrloop"
     fastapi_apps = [{"app": app, "url_prefix": "/hr", "name": "HR loop"}]  # noqa: RUF012 - Airflow's interface
+    if settings.load().approval_webhook:
+        fastapi_apps.append(
+            {"app": hrloop_webhook.app, "url_prefix": hrloop_webhook.PREFIX, "name": "HR loop: approvals"}
+        )
     external_views = [  # noqa: RUF012 - Airflow's interface
         {
             "name": "HR loop",

@@ -18,8 +18,8 @@ from sqlalchemy import create_engine, text
 
 @pytest.fixture(scope="session")
 def mlflow_settings(server: Warehouse) -> Iterator[Settings]:
-    """Settings of the session's installation, whose MLflow server runs."""
-    settings = server.settings
+    """Settings of the session's installation, whose MLflow server runs and may send webhooks."""
+    settings = server.settings.model_copy(update={"approval_webhook": True})
     services.start_mlflow(settings, server, report=lambda _: None)
     yield settings
     services.stop(settings, "mlflow")
@@ -116,6 +116,7 @@ def decided() -> Callable[..., pd.DataFrame]:
             selected=True,
             selection_propensity=np.nan,
             label_status="observed",
+            follow_up=12.0,
             label_known_at=decided_at + pd.Timedelta(days=400),
         )
         good = (0.12 * frame["years_experience"].fillna(4) - 0.2).clip(0.02, 0.98)

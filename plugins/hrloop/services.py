@@ -39,6 +39,8 @@ LOCALHOST = "127.0.0.1"
 PORTS = range(20_000, 30_000)
 GRACE = 20.0  # seconds to end in good order after SIGTERM; Airflow's scheduler takes up to ten
 SERVICE_ACCOUNT, OWNER, VIEWER = "hrloop", "owner", "viewer"  # users of the MLflow server
+WEBHOOK = "hrloop-approvals"  # its name in MLflow
+WEBHOOK_PATH = "/hr-webhook/approvals"  # of the endpoint in Airflow, see hrloop_webhook
 AIRFLOW = ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
 
 Report = Callable[[str], None]
@@ -385,6 +387,11 @@ def _settings_environment(settings: Settings) -> dict[str, str]:
     return given | secrets
 
 
+def _fernet(secret: str) -> str:
+    """A key for Fernet, which wants 32 bytes in URL-safe base64, out of a secret of any length."""
+    return base64.urlsafe_b64encode(hashlib.sha256(secret.encode()).digest()).decode()
+
+
 def _get(url: str, user: str | None = None, password: str | None = None) -> requests.Response | None:
     """GET on this machine, past any proxy; None when nobody answers."""
     with requests.Session() as session:
@@ -448,9 +455,19 @@ def mlflow_service(
         "MLFLOW_AUTH_ADMIN_USERNAME": SERVICE_ACCOUNT,
         "MLFLOW_AUTH_ADMIN_PASSWORD": mlflow_password(settings, SERVICE_ACCOUNT),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": settings.secret("mlflow_sessions"),
+        # By default a new one at each start, and then no webhook of before can be read, nor removed.
+        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": _fernet(settings.secret("mlflow_fernet")),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # nothing here uses it; halves boot and memory
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     }
+    if settings.approval_webhook:
+        environment |= {
+            # Airflow is on this machine or in this network, where MLflow's protection from requests to inside
+            # addresses (SSRF) would refuse to go. Webhooks are the service account's alone to make.
+            "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+            "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+            "MLFLOW_WEBHOOK_CACHE_TTL": "0",  # a webhook that was made or removed counts at once
+        }
     command = (
         sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--serve-artifacts",
         "--artifacts-destination", str(settings.home / "artifacts"),
@@ -513,6 +530,48 @@ def mlflow_knows(settings: Settings, user: str, password: str) -> bool:
     return answer is not None and answer.ok
 
 
+def keep_webhook(settings: Settings) -> None:
+    """Make the webhook by which MLflow tells Airflow of approvals, and try it; switched off, remove it.
+
+    Both servers must run. Raises ServiceError when MLflow refuses it, or Airflow does not take what it sends.
+    """
+    base = f"{mlflow_url(settings)}/api/2.0/mlflow/webhooks"
+    remedy = "Stop both, and start them with the same HRLOOP_APPROVAL_WEBHOOK and secrets"
+    with requests.Session() as session:
+        session.trust_env = False
+        session.auth = (SERVICE_ACCOUNT, mlflow_password(settings, SERVICE_ACCOUNT))
+
+        def call(method: str, path: str = "", **content) -> dict:
+            answer = session.request(method, f"{base}{path}", timeout=180, **content)
+            if not answer.ok:
+                raise ServiceError(
+                    f"MLflow ({mlflow_url(settings)}) refuses the webhook {WEBHOOK}: {answer.text}. {remedy}"
+                )
+            return answer.json()
+
+        found = call("GET", params={"max_results": 1000}).get("webhooks", [])
+        paths = [f"/{one['webhook_id']}" for one in found if one["name"] == WEBHOOK]
+        if not settings.approval_webhook:
+            for path in paths:
+                call("DELETE", path)
+            return
+        wanted = {
+            "name": WEBHOOK,
+            "url": f"{settings.airflow_url or airflow_url(settings)}{WEBHOOK_PATH}",
+            "events": [{"entity": "MODEL_VERSION_TAG", "action": "SET"}],
+            "secret": settings.secret("mlflow_webhook"),
+            "status": "ACTIVE",
+        }
+        if paths:
+            call("PATCH", paths[0], json=wanted)
+        else:
+            paths = [f"/{call('POST', json=wanted)['webhook']['webhook_id']}"]
+        tried = call("POST", f"{paths[0]}/test", json={})["result"]
+    if not tried.get("success"):
+        why = tried.get("error_message") or f"{tried['response_status']} {tried.get('response_body', '')}"
+        raise ServiceError(f"Airflow does not take what MLflow sends to {wanted['url']}: {why}. {remedy}")
+
+
 # --- Airflow ---------------------------------------------------------------------------------------------
 
 
@@ -533,8 +592,6 @@ def airflow_environment(settings: Settings, wh: Warehouse, host: str = LOCALHOST
     _write(passwords, {"admin": settings.secret("airflow_admin")})
     url = airflow_url(settings)
     number = port(settings, "airflow")
-    # Fernet wants 32 bytes in URL-safe base64; ours is derived from a secret of any length.
-    fernet = base64.urlsafe_b64encode(hashlib.sha256(settings.secret("airflow_fernet").encode()).digest())
     given = {
         "CORE__DAGS_FOLDER": settings.project / "dags",
         "CORE__PLUGINS_FOLDER": settings.project / "plugins",
@@ -542,7 +599,7 @@ def airflow_environment(settings: Settings, wh: Warehouse, host: str = LOCALHOST
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__PARALLELISM": "4",  # a forked task holds about 200 MB
         "CORE__DEFAULT_TIMEZONE": "utc",
-        "CORE__FERNET_KEY": fernet.decode(),
+        "CORE__FERNET_KEY": _fernet(settings.secret("airflow_fernet")),
         "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": passwords,
         "CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
@@ -629,9 +686,10 @@ def airflow_service(settings: Settings, wh: Warehouse, name: str, host: str = LO
 
 
 def start_all(settings: Settings, wh: Warehouse, report: Report = print) -> list[Access]:
-    """Start MLflow and Airflow, and tell where to find them."""
+    """Start MLflow and Airflow, have the one tell the other of approvals or not, and say where they are."""
     start_mlflow(settings, wh, report)
     start_airflow(settings, wh, report)
+    keep_webhook(settings)
     return access(settings)
 
 

@@ -37,6 +37,12 @@ class Settings(BaseSettings):
     approval_poll_seconds: float = Field(
         60.0, gt=0, description="How often a waiting run asks whether the model owner has judged."
     )
+    approval_webhook: bool = Field(
+        False, description="Whether MLflow tells Airflow of an approval at once; see hrloop_webhook."
+    )
+    airflow_url: str | None = Field(
+        None, description="Where MLflow reaches Airflow; default: the one this installation starts."
+    )
 
     @computed_field
     @property

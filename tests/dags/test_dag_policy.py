@@ -23,6 +23,7 @@ EXPECTED = {
     "quarterly_champion_challenger",
     "release_watch",
     "reconcile_registry",
+    "weekly_report",
 }
 
 # In a process of its own: Airflow reads its configuration when it is imported.

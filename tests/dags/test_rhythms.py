@@ -299,6 +299,14 @@ def test_the_report_of_drift_is_of_the_newest_cases_beside_those_learnt_from(
     assert page.stat().st_size > 1_000_000
 
 
+def test_the_report_of_the_week_is_written_where_the_calendar_says(runner, loop, put_in_charge):
+    put_in_charge(AS_OF - 2 * DAY)
+    assert runner.run("weekly_report", loop.settings, as_of=moment.text(AS_OF))["state"] == "success"
+    page = (loop.settings.home / "reports" / f"week-{AS_OF:%Y-%m-%d}.html").read_text(encoding="utf-8")
+    assert "Approved by owner" in page
+    assert "Godkänt av owner" in page
+
+
 def test_the_monthly_weights_follow_what_was_measured_and_said(
     runner, loop, use_case, registry, put_in_charge
 ):

@@ -1,14 +1,19 @@
-"""The whole intake under a real scheduler: LocalExecutor, runs triggered over the REST API, all at once."""
+"""The whole intake under a real scheduler: LocalExecutor, runs triggered over the REST API, all at once.
+
+And an approval that MLflow tells of, from the owner's click to the champion.
+"""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+import hrloop_webhook
 import pytest
 import requests
 from hrloop import as_of as moment
-from hrloop import practice, services
+from hrloop import learning, practice, release, services
+from hrloop.release import Finding
 from hrloop.rhythms import Loop
 from sqlalchemy import text
 
@@ -72,7 +77,7 @@ class Airflow:
 def loop(airflow, make_loop, tmp_path_factory) -> Loop:
     folder: Path = tmp_path_factory.mktemp("company")
     practice.history(folder, months=len(AS_OFS), applications_per_month=60)
-    loop = make_loop(folder / "landing")
+    loop = make_loop(folder / "landing", approval_webhook=True)
     try:
         services.start_airflow(loop.settings, loop.warehouse, report=lambda _: None)
         yield loop
@@ -118,3 +123,49 @@ def test_the_status_page_asks_for_airflows_login(loop):
     assert shown.ok
     assert "2023-11-01T06:00:00Z" in shown.text
     assert "ats.applications" in shown.text
+
+
+def test_an_approval_in_mlflow_starts_the_run_that_releases(
+    loop, registry, owner, small_case, decided, as_of
+):
+    use_case = small_case.model_copy(update={"name": "recruitment"})  # which models/ declares
+    frame = decided()
+    fitted = learning.fit(use_case, frame, as_of)
+    finding = Finding("promote", "Better.", ("It is better.",))
+    version = release.propose(loop.warehouse, registry, use_case, fitted, finding, frame, as_of)
+    api = Airflow(loop)
+    api.wait_for(("release_watch",))
+    api.end_abandoned_runs()
+    api.call("PATCH", "dags/release_watch", json={"is_paused": True})
+    services.keep_webhook(loop.settings)
+    deadline = time.monotonic() + 240
+    try:
+        release.approve(owner, use_case, version, "It is better.")
+        while not (runs := api.call("GET", "dags/release_watch/dagRuns?state=queued")["dag_runs"]):
+            assert time.monotonic() < deadline, "MLflow's call started nothing"
+            time.sleep(0.2)
+    finally:
+        services.keep_webhook(loop.settings.model_copy(update={"approval_webhook": False}))
+    (run,) = runs
+    assert run["dag_run_id"].startswith("approval__")
+    assert (run["conf"], run["triggering_user_name"]) == ({"use_case": "recruitment"}, "MLflow")
+    assert release.read(loop.warehouse, "recruitment") == []
+
+    identity, timestamp = run["dag_run_id"].removeprefix("approval__"), str(int(time.time()))
+    body = b'{"data": {"name": "recruitment", "key": "approval.status", "value": "approved"}}'
+    key = loop.settings.secret("mlflow_webhook")
+    headers = {
+        "X-MLflow-Delivery-Id": identity,
+        "X-MLflow-Timestamp": timestamp,
+        "X-MLflow-Signature": hrloop_webhook.signature(key, identity, timestamp, body),
+    }
+    again = api.session.post(f"{api.url}{services.WEBHOOK_PATH}", data=body, headers=headers, timeout=60)
+    assert again.json() == {"run_id": run["dag_run_id"]}, "tried again by MLflow, one run"
+    assert len(api.call("GET", "dags/release_watch/dagRuns?state=queued")["dag_runs"]) == 1
+
+    api.call("PATCH", "dags/release_watch", json={"is_paused": False})
+    while registry.aliases("recruitment").get("champion") != version:
+        assert time.monotonic() < deadline, api.call("GET", "dags/release_watch/dagRuns")
+        time.sleep(0.5)
+    (row,) = release.read(loop.warehouse, "recruitment")
+    assert (row.kind, row.version, row.approved_by) == ("first", version, "owner")

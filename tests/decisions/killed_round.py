@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
+from adbc_driver_postgresql.dbapi import Cursor
 from hrloop import decisions, release, usecase
 from hrloop.settings import PROJECT, Settings
 from hrloop.warehouse import Warehouse
@@ -51,32 +52,27 @@ def main(home: str, database_url: str, database: str, mlflow_url: str) -> None:
 
 def die(moment: str) -> None:
     """From now on a write of rows ends in death: before it, half-way, or after it."""
-    merge = Warehouse.merge
+    merge, ingest = Warehouse.merge, Cursor.adbc_ingest
 
     def killed(self, role, tables) -> None:
         if moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        if moment == "during":
-            tables = {table: Deadly(rows) for table, rows in tables.items()}
         merge(self, role, tables)
         os.kill(os.getpid(), signal.SIGKILL)
 
     Warehouse.merge = killed
+    if moment == "during":
+        Cursor.adbc_ingest = lambda self, name, rows, **how: ingest(self, name, deadly(rows), **how)
 
 
-class Deadly:
+def deadly(rows: pa.Table) -> pa.RecordBatchReader:
     """Rows that kill their reader half-way, when some are sent and the transaction is open."""
 
-    def __init__(self, table: pa.Table):
-        self.table, self.column_names = table, table.column_names
+    def batches():
+        yield from rows.slice(0, len(rows) // 2).to_batches()
+        os.kill(os.getpid(), signal.SIGKILL)
 
-    def __arrow_c_stream__(self, requested_schema=None):
-        def batches():
-            yield from self.table.slice(0, len(self.table) // 2).to_batches()
-            os.kill(os.getpid(), signal.SIGKILL)
-
-        reader = pa.RecordBatchReader.from_batches(self.table.schema, batches())
-        return reader.__arrow_c_stream__(requested_schema)
+    return pa.RecordBatchReader.from_batches(rows.schema, batches())
 
 
 if __name__ == "__main__":

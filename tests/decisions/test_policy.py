@@ -1,13 +1,16 @@
 """Rank, cut, explore and route: the arithmetic of a decision round, case by case and as properties."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hrloop.decisions import policy
 from hrloop.learning import calibration
+from hrloop.usecase import Decision
 from hypothesis import given
 from hypothesis import strategies as st
 
 KEY = "a key of the tests"
+WORDS = pa.list_(pa.string())
 
 
 def ranked(size: int) -> policy.Ranked:
@@ -48,7 +51,7 @@ def test_no_cases_at_all():
     assert len(nothing.rank) == len(nothing.size) == 0
     cut = policy.places(nothing.size, 0.2)
     assert len(policy.explore(nothing, cut, np.array([]), 0.1, 0.1).advance) == 0
-    assert policy.route(np.array([]), 0.7, np.array([]), 0.1, []) == []
+    assert policy.route(np.array([]), 0.7, np.array([]), 0.1, pa.array([], WORDS)).to_pylist() == []
 
 
 def test_rank_within_group_highest_score_first():
@@ -78,6 +81,46 @@ def test_equal_scores_are_parted_by_the_tie_draw_not_by_the_order_of_rows():
 )
 def test_places(size, share, places):
     assert policy.places(np.array([size]), share).tolist() == [places]
+
+
+@pytest.mark.parametrize(
+    ("size", "a_week", "places"), [(200, 1, 4), (200, 0.1, 1), (3, 1, 3), (200, 2, 9), (1, 5, 1)]
+)
+def test_a_weekly_quota_is_that_of_the_weeks_of_a_period(size, a_week, places):
+    declared = decision(period={"key": "month", "weeks": threshold(4.35)}, advance_a_week=threshold(a_week))
+    assert policy.quota(np.array([size]), declared).tolist() == [places]
+
+
+def test_a_share_is_a_quota_too():
+    declared = decision(advance_share=threshold(0.2))
+    assert policy.quota(np.array([40, 7]), declared).tolist() == [8, 1]
+
+
+def threshold(value: float) -> dict:
+    return {"value": value, "reason": "for the tests"}
+
+
+def decision(**quota) -> Decision:
+    keys = {"feature_table": "a.b", "case_key": "c", "subject_key": "s", "group_key": "g"}
+    return Decision(**keys, actions={"positive": "yes", "negative": "no"}, **quota)
+
+
+@pytest.mark.parametrize("size", [4, 9, 40, 400])
+def test_with_a_band_of_one_every_warning_may_be_withheld_and_the_quota_is_kept(size):
+    """A randomised hold-out: whoever is inside the cut is left out with the declared probability."""
+    group, cut = (
+        ranked(size),
+        policy.quota(
+            np.full(size, size),
+            decision(period={"key": "month", "weeks": threshold(4.35)}, advance_a_week=threshold(0.4)),
+        ),
+    )
+    draw = np.random.default_rng(size).random(size)
+    chosen = policy.explore(group, cut, draw, share=0.2, band=1.0)
+    assert chosen.advance.sum() == cut[0]
+    inside = group.rank <= cut
+    assert np.allclose(chosen.propensity[inside], 0.8)
+    assert (chosen.turned[inside] == (draw[inside] < 0.2)).all()
 
 
 @pytest.mark.parametrize(
@@ -149,6 +192,24 @@ def test_a_round_keeps_its_promises(made):
     assert not np.any(chosen.advance[chosen.propensity == 0])
 
 
+@given(rounds())
+def test_draws_that_nothing_hangs_on_need_not_be_made(made):
+    group, score, share, band, epsilon = made
+    ids = [f"d{i}" for i in range(len(group))]
+    every, some = policy.draws(KEY, "tie", ids), policy.tied(group, score)
+    few = policy.draws(KEY, "tie", ids, where=some)
+    assert np.array_equal(few[some], every[some])
+    assert np.isnan(few[~some]).all()
+    got = policy.rank(group, score, every)
+    assert np.array_equal(got.rank, policy.rank(group, score, few).rank)
+    cut = policy.places(got.size, share)
+    inside, in_pair = policy.paired(got, cut, band)
+    every, few = (policy.draws(KEY, "exploration", ids, where=where) for where in (None, inside & in_pair))
+    full, lean = (policy.explore(got, cut, draw, epsilon, band) for draw in (every, few))
+    assert np.array_equal(full.advance, lean.advance)
+    assert np.array_equal(full.turned, lean.turned)
+
+
 @given(rounds(), st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(made, random):
     group, score, share, band, epsilon = made
@@ -179,9 +240,9 @@ def test_routes():
         below=0.70,
         draw=np.array([0.5, 0.5, 0.0999, 0.10, 0.01]),
         audit_share=0.10,
-        edges=[[], [], [], ["job_family 'astronaut' was not seen in training"], ["a", "b"]],
+        edges=pa.array([[], [], [], ["job_family 'astronaut' was not seen in training"], ["a", "b"]], WORDS),
     )
-    assert got == [
+    assert got.to_pylist() == [
         ["low_confidence"],
         [],  # 0.70 is enough
         ["audit"],

@@ -126,15 +126,12 @@ def test_features_are_kept_exactly(table, cases):
 
 @pytest.mark.parametrize("bad", [np.nan, -0.1, 1.5])
 def test_what_is_no_probability_decides_nothing(table, fitted, bad):
-    class Broken:
-        def __getattr__(self, name):
-            return getattr(fitted(), name)
-
-        def probability(self, frame):
-            return np.where(np.arange(len(frame)) == 7, bad, 0.5)
+    class Broken(Platt):
+        def probability(self, score):
+            return np.where(np.arange(len(score)) == 7, bad, 0.5)
 
     with pytest.raises(DecisionError, match=rf"gives probability {bad} for case A00007; nothing was decided"):
-        table(model=Broken())
+        table(model=fitted().recalibrated(Broken()))
 
 
 # --- rounds ----------------------------------------------------------------------------------------------

@@ -185,7 +185,7 @@ def test_a_page_is_not_given_the_keys_of_the_warehouse(compose: dict, dotenv: di
     allowed = {
         "mlflow": {"MLFLOW"},
         "accounts": set(),
-        "airflow-apiserver": {"AIRFLOW", "ADMIN", "ENGINE"},
+        "airflow-apiserver": {"AIRFLOW", "ENGINE"},
         "airflow-dag-processor": {"AIRFLOW"},
         "airflow-triggerer": {"AIRFLOW"},
     }

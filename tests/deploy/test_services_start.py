@@ -148,16 +148,20 @@ def log_in(services: dict[str, dict], secret: Callable[[str], str]) -> None:
     with requests.Session() as session:
         session.trust_env = False
 
-        def token(password: str) -> int:
+        def token(password: str) -> requests.Response:
             asked = {"username": "admin", "password": password}
-            return session.post(f"{airflow}/auth/token", json=asked, timeout=30).status_code
+            return session.post(f"{airflow}/auth/token", json=asked, timeout=30)
 
         def experiment(user: str, password: str) -> int:
             url = f"{mlflow}/api/2.0/mlflow/experiments/get?experiment_id=0"
             return session.get(url, auth=(user, password), timeout=30).status_code
 
-        assert token(secret("AIRFLOW_ADMIN")) == requests.codes.created
-        assert token("admin") == requests.codes.unauthorized
+        given = token(secret("AIRFLOW_ADMIN"))
+        assert given.status_code == requests.codes.created
+        assert token("admin").status_code == requests.codes.unauthorized
+        bearer = {"Authorization": f"Bearer {given.json()['access_token']}"}
+        page = session.get(f"{airflow}/hr/status", headers=bearer, timeout=60)
+        assert page.ok, "it reads the warehouse without the administrator's password"
         for user in ("hrloop", "owner", "viewer"):
             assert experiment(user, secret(f"MLFLOW_{user.upper()}")) == requests.codes.ok
         assert experiment("admin", "password1234") == requests.codes.unauthorized  # MLflow's own default

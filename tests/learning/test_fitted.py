@@ -103,7 +103,7 @@ def test_an_unseen_category_is_missing_to_the_model_and_an_edge_case(fitted, fra
     rows = frame.iloc[:3].copy()
     unseen = rows.assign(family="astrology")
     np.testing.assert_array_equal(fitted.score(unseen), fitted.score(rows.assign(family=None)))
-    for reasons in fitted.edge_cases(unseen):
+    for reasons in fitted.edge_cases(unseen).to_pylist():
         assert "family 'astrology' was not seen in training" in reasons
 
 
@@ -112,7 +112,7 @@ def test_edge_cases_name_feature_value_and_range(fitted, frame):
     rows.iloc[1, rows.columns.get_loc("experience")] = 99.0
     rows.iloc[2, rows.columns.get_loc("match")] = -3.0
     rows.iloc[3, rows.columns.get_loc("match")] = np.nan
-    reasons = fitted.edge_cases(rows)
+    reasons = fitted.edge_cases(rows).to_pylist()
     assert reasons[0] == []
     assert len(reasons[1]) == 1
     assert reasons[1][0].startswith("experience 99 is outside of")
@@ -122,14 +122,14 @@ def test_edge_cases_name_feature_value_and_range(fitted, frame):
 
 def test_rows_learnt_from_are_hardly_ever_edge_cases(fitted, frame):
     learnt = frame[frame["label_status"] == "observed"].head(fitted.summary["parts"]["development"]["labels"])
-    assert not any(fitted.edge_cases(learnt))
+    assert not any(fitted.edge_cases(learnt).to_pylist())
 
 
 def test_nothing_to_score_gives_nothing(fitted, frame):
     none = frame.head(0)
     assert fitted.probability(none).shape == (0,)
     assert fitted.contributions(none).shape == (0, len(fitted.feature_names))
-    assert fitted.edge_cases(none) == []
+    assert fitted.edge_cases(none).to_pylist() == []
 
 
 def test_a_missing_feature_is_named(fitted, frame):

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from hrloop import release
+from hrloop.learning.calibration import Platt
 from hrloop.release import Finding, NoChampion, Release, ReleaseRefused, Standing, UnreadableModel
 from mlflow.exceptions import MlflowException
 from sqlalchemy import create_engine, text
@@ -293,6 +294,22 @@ def test_the_next_champion_keeps_the_previous_one_and_no_hand_moves_them(
     served = release.serving(warehouse, registry, small_case)
     assert (served.version, served.repaired) == (2, ("champion was 1, the ledger says 2",))
     assert list(served.fitted.score(cases())) == list(fitted(2).score(cases()))
+
+
+def test_the_champion_under_the_calibrator_of_then(
+    two, warehouse, registry, small_case, fitted, as_of, cases
+):
+    for day, slope in ((1, 2.0), (5, 3.0)):
+        finding = Finding("promote", "words", details={"calibrator": Platt(slope=slope).as_dict()})
+        release.calibrate(warehouse, registry, small_case, 2, finding, as_of + timedelta(days=day))
+    served = release.serving(warehouse, registry, small_case)
+    assert served.own == fitted(2).calibrator
+    for day, then in ((1, served.own), (5, Platt(slope=2.0)), (6, Platt(slope=3.0))):
+        before = release.calibrated_before(warehouse, small_case, served, as_of + timedelta(days=day))
+        assert (before.version, before.fitted.calibrator) == (2, then)
+        assert (before.calibration_id is None) == (then == served.own)
+        expected = fitted(2).recalibrated(then).probability(cases())
+        assert list(before.fitted.probability(cases())) == list(expected)
 
 
 def test_an_alias_moved_in_mlflow_s_database_is_put_back(two, warehouse, registry, small_case, server):

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from hrloop import decisions, reviews
 from hrloop.reviews import ReviewError
+from hrloop.rhythms import Loop, matured
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -120,3 +121,20 @@ def test_verdict_and_action_must_fit(warehouse, small_case, record, verdict):
         ReviewError, match=f"action: the recommendation was {recommended}; to {verdict} means"
     ):
         record(verdict=verdict, action=other if verdict == "agree" else recommended)
+
+
+def test_rhythms_see_the_newest_review_that_was_known_by_then(
+    settings, warehouse, small_case, record, rounds, as_of
+):
+    def seen(hours: int) -> list[bool]:
+        rows = matured.reviewed(Loop(settings, warehouse), small_case.name, as_of + timedelta(hours=hours))
+        assert set(rows["decided_at"]) <= {as_of}
+        assert set(zip(rows["arm"], rows["model_version"], strict=True)) <= {("champion", 1)}
+        return rows["overruled"].tolist()
+
+    record()
+    record(
+        reviewer="B. Li", verdict="agree", reason_code=None, words="", reviewed_at=as_of + timedelta(hours=4)
+    )
+    assert [seen(hours) for hours in (1, 2, 3, 4)] == [[], [True], [True], [False]]
+    assert matured.reviewed(Loop(settings, warehouse), "another", as_of + timedelta(days=9)).empty

@@ -1,5 +1,6 @@
 """Roles, the loop's tables, bulk rows and the ledger of steps."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -7,10 +8,11 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from hrloop.warehouse import Warehouse, steps
+from hrloop.warehouse.bootstrap import bootstrap
 from hrloop.warehouse.fingerprint import fingerprint
 from hrloop.warehouse.tables import APPEND_ONLY, metadata
 from sqlalchemy import text
-from sqlalchemy.exc import DatabaseError, ProgrammingError
+from sqlalchemy.exc import DatabaseError, OperationalError, ProgrammingError
 
 JANUARY, FEBRUARY, MARCH = (datetime(2026, month, 1, 6, tzinfo=UTC) for month in (1, 2, 3))
 
@@ -83,6 +85,23 @@ def test_append_only_tables_refuse_even_the_administrator(warehouse: Warehouse, 
         change += " cascade"
     with pytest.raises(DatabaseError, match="append-only"), warehouse.engine("admin").begin() as connection:
         connection.execute(text(change))
+
+
+def test_the_administrator_is_asked_for_only_when_there_is_something_to_do(warehouse: Warehouse):
+    nobody = replace(warehouse, admin=warehouse.admin.set(password="wrong"), _engines={})
+    assert bootstrap(nobody) is False
+    for change in (
+        "revoke select on loop.alembic_version from engine",  # as an earlier version left it
+        "update loop.alembic_version set version_num = '0001'",
+    ):
+        with warehouse.engine("admin").begin() as connection:
+            connection.execute(text(change))
+        with pytest.raises(OperationalError, match="password authentication failed for user"):
+            bootstrap(nobody)
+        if change.startswith("revoke"):
+            assert bootstrap(warehouse) is True
+            assert bootstrap(nobody) is False
+    nobody.dispose()
 
 
 def batches(*names: str) -> pa.Table:

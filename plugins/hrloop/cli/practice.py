@@ -7,7 +7,7 @@ from rich.console import Console
 
 from hrloop import practice
 from hrloop.cli.app import AsOf, UseCaseName, loop
-from hrloop.replay.company import decided, reviewed
+from hrloop.replay.company import alerted, decided, reviewed
 
 app = typer.Typer(
     no_args_is_help=True, help="A company to practise on: writes the exports of an ATS and HRIS."
@@ -30,7 +30,14 @@ def history(
 def answer(month: Annotated[str, typer.Argument(help="Month that was decided on, such as 2026-07.")]) -> None:
     """Live through the month after it, under the loop's recorded decisions, and export it."""
     current = loop()
-    console.print(practice.answer(current.settings, month, decided(current.warehouse)))
+    use_cases = current.use_cases().values()
+    report = practice.answer(
+        current.settings,
+        month,
+        decided(current.warehouse, use_cases),
+        alerted(current.warehouse, use_cases),
+    )
+    console.print(report)
 
 
 @app.command()
@@ -39,7 +46,7 @@ def review(
     as_of: AsOf,
     limit: Annotated[int, typer.Option(min=1, help="At most so many decisions.")] = 400,
 ) -> None:
-    """Let the recruiters review what waits for them, a day after the round."""
+    """Let the company's people review what waits for them, a day after the round."""
     current = loop()
     number = reviewed(current.warehouse, current.use_case(use_case), as_of, limit)
     console.print(f"{number} decisions were reviewed.")

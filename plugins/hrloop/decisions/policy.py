@@ -4,13 +4,15 @@ Chance comes from keyed hashes (HMAC-SHA-256 under a secret of the installation)
 steer a draw, and the same case gets the same draw whenever it is computed.
 """
 
-import hashlib
-import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from hrloop import arrow, keyed
 
 if TYPE_CHECKING:
     from hrloop.usecase import Decision
@@ -35,16 +37,28 @@ class Explored:
     propensity: np.ndarray
 
 
-def draws(key: str, purpose: str, ids: Sequence[str]) -> np.ndarray:
-    """A uniform number in [0, 1) per id: the first 53 bits of HMAC-SHA-256(key, purpose:id)."""
-    secret = key.encode()
-    digests = (hmac.digest(secret, f"{purpose}:{one}".encode(), hashlib.sha256)[:8] for one in ids)
-    return np.fromiter((int.from_bytes(d, "big") >> 11 for d in digests), float, len(ids)) / 2.0**53
+def draws(key: str, purpose: str, ids: Sequence[str], where: np.ndarray | None = None) -> np.ndarray:
+    """A uniform number in [0, 1) per id: the first 53 bits of HMAC-SHA-256(key, purpose:id).
+
+    ``where`` (n,): the ids that are drawn for, if not for all; NaN for the others.
+    """
+    hashed = keyed.hasher(key, f"{purpose}:")
+    chosen = np.arange(len(ids)) if where is None else np.flatnonzero(where)
+    digests = b"".join([hashed(ids[one].encode()) for one in chosen])
+    first = np.frombuffer(digests, dtype=">u8")[::4]  # of the four that a digest of 32 bytes holds
+    drawn = np.full(len(ids), np.nan)
+    drawn[chosen] = (first >> 11).astype(float) / 2.0**53
+    return drawn
+
+
+def tied(group: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Whether another case of its group has the score of a case (n,)."""
+    return pd.DataFrame({"group": group, "score": score}).duplicated(keep=False).to_numpy()
 
 
 def rank(group: np.ndarray, score: np.ndarray, tie: np.ndarray) -> Ranked:
-    """Ranks in each group by falling score; ``tie``, a number per case, parts equal scores."""
-    _, code = np.unique(group, return_inverse=True)
+    """Ranks in each group by falling score; ``tie``, a number for each case that is ``tied``, parts them."""
+    code, _ = pd.factorize(group)
     order = np.lexsort((tie, -score, code))
     in_order = code[order]
     first = np.flatnonzero(np.r_[True, in_order[1:] != in_order[:-1]]) if len(code) else np.empty(0, int)
@@ -79,38 +93,43 @@ def pairs(size: np.ndarray, cut: np.ndarray, band: float) -> np.ndarray:
     return np.minimum(np.minimum(cut, size - cut), np.ceil(band * size - 1e-9).astype(int))
 
 
+def paired(ranked: Ranked, cut: np.ndarray, band: float) -> tuple[np.ndarray, np.ndarray]:
+    """Which cases are inside the first ``cut`` of their group, and which in a pair around it (n,)."""
+    inside = ranked.rank <= cut
+    step = np.where(inside, cut - ranked.rank + 1, ranked.rank - cut)
+    return inside, step <= pairs(ranked.size, cut, band)
+
+
 def explore(ranked: Ranked, cut: np.ndarray, draw: np.ndarray, share: float, band: float) -> Explored:
     """Advance the first ``cut`` of each group, but for pairs around the cut that a draw swaps.
 
     The j-th case inside the cut (rank cut+1-j) and the j-th outside (rank cut+j) are a pair, for j up to
     pairs(…). Each pair is swapped with probability ε = ``share``, decided by the draw of its inside case, so
-    that exactly ``cut`` cases advance. Hence P(advance) is, exactly:
+    that exactly ``cut`` cases advance; no other draw is looked at. Hence P(advance) is, exactly:
 
         1 - ε   inside the cut and in a pair        1   inside, in no pair
         ε       outside the cut and in a pair       0   outside, in no pair
     """
-    inside = ranked.rank <= cut
-    step = np.where(inside, cut - ranked.rank + 1, ranked.rank - cut)
-    paired = step <= pairs(ranked.size, cut, band)
+    inside, in_pair = paired(ranked, cut, band)
     # The partner of rank r is 2·cut + 1 - r, on the other side of the cut.
     inner_rank = np.where(inside, ranked.rank, 2 * cut + 1 - ranked.rank)
-    inner = ranked.order[ranked.start + np.where(paired, inner_rank, 1) - 1]
-    turned = paired & (draw[inner] < share)
+    inner = ranked.order[ranked.start + np.where(in_pair, inner_rank, 1) - 1]
+    turned = in_pair & (draw[inner] < share)
     sure = inside.astype(float)
-    propensity = np.where(paired, np.where(inside, 1 - share, share), sure)
+    propensity = np.where(in_pair, np.where(inside, 1 - share, share), sure)
     return Explored(inside ^ turned, turned, propensity)
 
 
 def route(
-    confidence: np.ndarray, below: float, draw: np.ndarray, audit_share: float, edges: Sequence[Sequence[str]]
-) -> list[list[str]]:
-    """Why a person looks at each case; no reason, and the decision goes its automatic way.
+    confidence: np.ndarray, below: float, draw: np.ndarray, audit_share: float, edges: pa.ListArray
+) -> pa.ListArray:
+    """Why a person looks at each case, as lists of texts; no reason, and the decision goes its automatic way.
 
     ``low_confidence`` below the threshold (equal to it is enough), ``audit`` for a random share,
     ``edge: …`` for each way in which the case lies outside of what the model has seen.
     """
-    unsure, audited = confidence < below, draw < audit_share
-    return [
-        ["low_confidence"] * bool(u) + ["audit"] * bool(a) + [f"edge: {edge}" for edge in case]
-        for u, a, case in zip(unsure, audited, edges, strict=True)
-    ]
+    unsure, audited = np.flatnonzero(confidence < below), np.flatnonzero(draw < audit_share)
+    words = ["low_confidence"] * len(unsure) + ["audit"] * len(audited)
+    words += [f"edge: {edge}" for edge in edges.flatten().to_pylist()]
+    row = np.concatenate([unsure, audited, edges.value_parent_indices()])
+    return arrow.gathered(row, words, len(confidence))

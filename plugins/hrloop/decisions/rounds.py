@@ -13,17 +13,17 @@ A round is one transaction and closed by it: run again, it changes nothing.
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from sqlalchemy import text
 
+from hrloop import arrow, features
 from hrloop import as_of as moments
-from hrloop import features
 from hrloop.decisions import policy
 from hrloop.learning import Fitted, calibration
 from hrloop.release import NoChampion, Registry, Serving, UnreadableModel, experiments, ledger, serving
@@ -123,17 +123,21 @@ def _rows(
     use_case: UseCase, served: Serving, trial: Trial | None, frame: pd.DataFrame, as_of: datetime, key: str
 ) -> dict[str, pa.Table]:
     """The rows of a round by table: each group decided by one arm, each case scored by both versions."""
-    tried = in_trial(key, trial.experiment, frame["group_key"]) if trial else np.zeros(len(frame), bool)
-    mine, theirs = frame[~tried], frame[tried]
-    decided = [
-        table_of(
-            use_case, served.fitted, served.version, mine, as_of, key, calibration_id=served.calibration_id
+
+    def by_champion(rows: pd.DataFrame) -> pa.Table:
+        return table_of(
+            use_case, served.fitted, served.version, rows, as_of, key, calibration_id=served.calibration_id
         )
-    ]
+
     if trial is None:
-        return {TABLE: decided[0]}
+        return {TABLE: by_champion(frame)}
+    tried = in_trial(key, trial.experiment, frame["group_key"])
+    mine, theirs = frame[~tried], frame[tried]
     challenger = trial.experiment.challenger
-    decided.append(table_of(use_case, trial.fitted, challenger, theirs, as_of, key, arm="challenger"))
+    decided = [
+        by_champion(mine),
+        table_of(use_case, trial.fitted, challenger, theirs, as_of, key, arm="challenger"),
+    ]
     shadow = [
         shadow_of(use_case, trial.fitted, challenger, mine, as_of),
         shadow_of(use_case, served.fitted, served.version, theirs, as_of),
@@ -169,15 +173,12 @@ def table_of(
     score, probability = _scored(use_case, fitted, version, frame)
     ids = [decision_id(use_case.name, case) for case in frame["case_key"]]
     rules, actions = use_case.routing, use_case.decision.actions
-    ranked = policy.rank(frame["group_key"].to_numpy(str), score, policy.draws(key, "tie", ids))
+    group, band = frame["group_key"].to_numpy(), rules.exploration_band.value
+    ranked = policy.rank(group, score, policy.draws(key, "tie", ids, where=policy.tied(group, score)))
     cut = policy.quota(ranked.size, use_case.decision)
-    chosen = policy.explore(
-        ranked,
-        cut,
-        policy.draws(key, "exploration", ids),
-        rules.exploration_share.value,
-        rules.exploration_band.value,
-    )
+    inside, in_pair = policy.paired(ranked, cut, band)
+    swaps = policy.draws(key, "exploration", ids, where=inside & in_pair)
+    chosen = policy.explore(ranked, cut, swaps, rules.exploration_share.value, band)
     confidence = calibration.confidence(probability, chosen.advance)
     why = policy.route(
         confidence,
@@ -186,30 +187,34 @@ def table_of(
         rules.audit_share.value,
         fitted.edge_cases(frame),
     )
-    n, snapshots = len(frame), _snapshots(frame, use_case.feature_names)
+    routed = pc.list_value_length(why).to_numpy() > 0
+
+    def all_alike(value: object, kind: pa.DataType) -> pa.Array:
+        return pa.repeat(pa.scalar(value, kind), len(frame))
+
     return pa.table(
         {
-            "decision_id": ids,
-            "use_case": [use_case.name] * n,
-            "case_key": frame["case_key"].astype(str).tolist(),
-            "subject_key": frame["subject_key"].astype(str).tolist(),
-            "group_key": frame["group_key"].astype(str).tolist(),
-            "as_of": pa.array([as_of] * n, pa.timestamp("us", "UTC")),
-            "model_version": pa.array([version] * n, pa.int32()),
-            "arm": pa.array([arm] * n, pa.string()),
+            "decision_id": pa.array(ids, pa.string()),
+            "use_case": all_alike(use_case.name, pa.string()),
+            **{name: pa.array(frame[name], pa.string()) for name in features.KEYS},
+            "as_of": all_alike(as_of, pa.timestamp("us", "UTC")),
+            "model_version": all_alike(version, pa.int32()),
+            "arm": all_alike(arm, pa.string()),
             "score": score,
             "probability": probability,
             "confidence": confidence,
             "rank": pa.array(ranked.rank, pa.int32()),
             "group_size": pa.array(ranked.size, pa.int32()),
-            "recommended_action": np.where(chosen.advance, actions.positive, actions.negative),
-            "route": ["review" if reasons else "automatic" for reasons in why],
-            "route_reasons": pa.array(why, pa.list_(pa.string())),
+            "recommended_action": pc.if_else(pa.array(chosen.advance), actions.positive, actions.negative),
+            "route": pc.if_else(pa.array(routed), "review", "automatic"),
+            "route_reasons": why,
             "exploration": chosen.turned,
             "selection_propensity": chosen.propensity,
-            "calibration_id": pa.array([calibration_id] * n, pa.string()),
-            "reasons": pa.array(_explained(fitted, frame, np.array([bool(w) for w in why])), pa.string()),
-            "features": [json.dumps(snapshot) for snapshot in snapshots],
+            "calibration_id": all_alike(calibration_id, pa.string()),
+            "reasons": pa.array(_explained(fitted, frame, routed), pa.string()),
+            "features": arrow.json_objects(
+                pa.table({name: pa.array(frame[name], from_pandas=True) for name in use_case.feature_names})
+            ),
         }
     )
 
@@ -237,7 +242,8 @@ def shadow_of(
 def _scored(
     use_case: UseCase, fitted: Fitted, version: int, frame: pd.DataFrame
 ) -> tuple[np.ndarray, np.ndarray]:
-    score, probability = fitted.score(frame), fitted.probability(frame)
+    score = fitted.score(frame)
+    probability = fitted.calibrator.probability(score)
     for name, values in (("score", score), ("probability", probability)):
         bad = ~((values >= 0) & (values <= 1))  # NaN is bad, too
         if bad.any():
@@ -251,6 +257,20 @@ def _scored(
 def decision_id(use_case: str, case_key: str) -> str:
     """One per case, whatever the round: 32 hex digits of SHA-256(use case|case)."""
     return hashlib.sha256(f"{use_case}|{case_key}".encode()).hexdigest()[:32]
+
+
+def subject(wh: Warehouse, use_case: str, decision_id: str) -> str:
+    """The pseudonym of whom a decision is about. Raises DecisionError for a decision that there is not."""
+    with wh.engine("engine").connect() as connection:
+        found = connection.scalar(
+            text(f"select subject_key from {TABLE} where use_case = :use_case and decision_id = :id"),  # noqa: S608
+            {"use_case": use_case, "id": decision_id},
+        )
+    if found is None:
+        raise DecisionError(
+            f"{use_case} has no decision {decision_id}; `hrloop review list` shows those that wait"
+        )
+    return found
 
 
 def explain(wh: Warehouse, registry: Registry, decision_id: str, top: int = TOP) -> list[dict]:
@@ -275,12 +295,12 @@ def reasons(fitted: Fitted, frame: pd.DataFrame, top: int = TOP) -> list[list[di
     """Per case the features with the largest contributions to its log-odds, either way."""
     names, contributions = fitted.feature_names, fitted.contributions(frame)
     largest = np.argsort(-np.abs(contributions), axis=1, kind="stable")[:, :top]
-    snapshots = _snapshots(frame, names)
+    values = [frame[name].tolist() for name in names]
     return [
         [
             {
                 "feature": names[j],
-                "value": snapshots[i][names[j]],
+                "value": None if pd.isna(values[j][i]) else values[j][i],
                 "contribution": round(float(contributions[i, j]), 6),
             }
             for j in largest[i]
@@ -346,15 +366,6 @@ def _in_order(
     touched = frame.loc[frame["case_key"].isin(later), "group_key"].unique()
     out = frame["group_key"].isin(touched)
     return frame[~out], int(out.sum())
-
-
-def _snapshots(frame: pd.DataFrame, names: Sequence[str]) -> list[dict]:
-    """Per case its features as JSON holds them, exactly: a missing value is null."""
-    columns = []
-    for name in names:
-        column = frame[name]
-        columns.append(column.astype(object).where(column.notna(), None).tolist())
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def _explained(fitted: Fitted, frame: pd.DataFrame, routed: np.ndarray) -> list[str | None]:

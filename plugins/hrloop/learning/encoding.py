@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hrloop import arrow
 from hrloop.learning.errors import LearningError, MissingColumn
 
 NUMBER, CATEGORY, BOOLEAN = "number", "category", "boolean"
@@ -53,33 +54,15 @@ class Encoder:
         require(frame, self.names, "the frame to be scored")
         matrix = np.empty((len(frame), len(self.columns)), dtype=np.float32)
         for index, column in enumerate(self.columns):
-            matrix[:, index] = self._values(frame[column.name], column)
+            matrix[:, index] = _encoded(frame[column.name], column)
         return matrix
 
-    def edge_cases(self, frame: pd.DataFrame) -> list[list[str]]:
+    def edge_cases(self, frame: pd.DataFrame) -> pa.ListArray:
         """Per row of the frame, in words, each way in which it lies outside of the rows learnt from."""
         require(frame, self.names, "the frame to be scored")
-        reasons: list[list[str]] = [[] for _ in range(len(frame))]
-        for column in self.columns:
-            series = frame[column.name]
-            missing = series.isna().to_numpy()
-            if not column.seen_missing:
-                for row in np.flatnonzero(missing):
-                    reasons[row].append(f"{column.name} is missing, and never was in training")
-            if column.type == CATEGORY:
-                unseen = np.isnan(self._values(series, column)) & ~missing
-                for row in np.flatnonzero(unseen):
-                    reasons[row].append(f"{column.name} '{series.iloc[row]}' was not seen in training")
-            elif column.low is not None:
-                values = _numbers(series, column.name)
-                with np.errstate(invalid="ignore"):
-                    outside = (values < column.low) | (values > column.high)
-                for row in np.flatnonzero(outside):
-                    reasons[row].append(
-                        f"{column.name} {values[row]:g} is outside of {column.low:g} to {column.high:g}, "
-                        "the range seen in training"
-                    )
-        return reasons
+        found = [_outside(frame[column.name], column) for column in self.columns]
+        row = np.concatenate([np.empty(0, int), *(rows for rows, _ in found)])
+        return arrow.gathered(row, [one for _, words in found for one in words], len(frame))
 
     def as_dict(self) -> list[dict[str, Any]]:
         return [
@@ -94,14 +77,6 @@ class Encoder:
             }
             for c in self.columns
         ]
-
-    @staticmethod
-    def _values(series: pd.Series, column: Column) -> np.ndarray:
-        if column.type != CATEGORY:
-            return _numbers(series, column.name)
-        known = pa.array(column.categories, type=pa.string())
-        codes = pc.index_in(_texts(series, column.name), value_set=known)
-        return np.asarray(pc.cast(codes, pa.float32()).to_numpy(zero_copy_only=False))  # null becomes NaN
 
 
 def from_dict(columns: list[dict[str, Any]]) -> Encoder:
@@ -141,6 +116,39 @@ def _column(feature: Any, series: pd.Series, tail: float) -> Column:
     cut = int(tail * len(values))
     low, high = float(values[cut]), float(values[-1 - cut])
     return Column(feature.name, feature.type, monotone, low=low, high=high, seen_missing=seen_missing)
+
+
+def _encoded(series: pd.Series, column: Column) -> np.ndarray:
+    """The values (n,) as the learner reads them, NaN where they are missing or unseen."""
+    if column.type != CATEGORY:
+        return _numbers(series, column.name)
+    known = pa.array(column.categories, type=pa.string())
+    codes = pc.index_in(_texts(series, column.name), value_set=known)
+    return np.asarray(pc.cast(codes, pa.float32()).to_numpy(zero_copy_only=False))  # null becomes NaN
+
+
+def _outside(series: pd.Series, column: Column) -> tuple[np.ndarray, list[str]]:
+    """The rows whose value lies outside of what was learnt from, and for each that in words."""
+    values = _encoded(series, column)
+    unread = np.flatnonzero(np.isnan(values))
+    rows, words = [np.empty(0, int)], []
+    if len(unread) and (column.type == CATEGORY or not column.seen_missing):
+        given = series.iloc[unread]
+        missing = given.isna().to_numpy()
+        if not column.seen_missing:
+            rows.append(unread[missing])
+            words += [f"{column.name} is missing, and never was in training"] * int(missing.sum())
+        rows.append(unread[~missing])  # of a category: a number that is there is read
+        words += [f"{column.name} '{value}' was not seen in training" for value in given[~missing]]
+    if column.low is not None:
+        with np.errstate(invalid="ignore"):
+            rows.append(np.flatnonzero((values < column.low) | (values > column.high)))
+        words += [
+            f"{column.name} {value:g} is outside of {column.low:g} to {column.high:g}, "
+            "the range seen in training"
+            for value in values[rows[-1]]
+        ]
+    return np.concatenate(rows), words
 
 
 def _texts(series: pd.Series, name: str) -> pa.Array:

@@ -10,7 +10,7 @@ everybody alike:
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -20,6 +20,7 @@ from mlflow.exceptions import MlflowException
 
 from hrloop import as_of as moments
 from hrloop.learning import Fitted, calibration
+from hrloop.learning.calibration import Calibrator
 from hrloop.release import experiments, ledger, notes
 from hrloop.release.ledger import Release, Standing
 from hrloop.release.registry import NoChampion, Registry, UnreadableModel, Version
@@ -558,18 +559,19 @@ def _follow(registry: Registry, use_case: UseCase, now: Standing) -> list[str]:
 class Serving:
     """The champion to decide with: its number, and its model under the calibrator that is live.
 
-    ``calibration_id``: the ledger's row of that calibrator, None for the version's own. ``repaired``: aliases
-    that had to be put right on the way, in words.
+    ``own``: the calibrator that the version was registered with. ``calibration_id``: the ledger's row of the
+    one that is live, None for its own. ``repaired``: aliases that had to be put right on the way, in words.
     """
 
     version: int
     fitted: Fitted
+    own: Calibrator
     calibration_id: str | None = None
     repaired: tuple[str, ...] = ()
 
 
-def serving(wh: Warehouse, registry: Registry, use_case: UseCase, before: datetime | None = None) -> Serving:
-    """The champion to decide with; ``before``: under the calibrator that was live before that time.
+def serving(wh: Warehouse, registry: Registry, use_case: UseCase) -> Serving:
+    """The champion to decide with.
 
     Aliases are reconciled first; then the version is read by its alias, and its artefact must be the one
     that the ledger released. Raises NoChampion, and UnreadableModel.
@@ -590,8 +592,19 @@ def serving(wh: Warehouse, registry: Registry, use_case: UseCase, before: dateti
         row for row in reversed(rows) if row.version == number and "artefact_sha256" in row.evidence
     )
     fitted = registry.load(use_case.name, number, released.evidence["artefact_sha256"]).fitted
-    live = ledger.live_calibration(rows, number, before)
+    served = Serving(number, fitted, fitted.calibrator, repaired=tuple(moved))
+    return _calibrated(served, ledger.live_calibration(rows, number))
+
+
+def calibrated_before(wh: Warehouse, use_case: UseCase, served: Serving, before: datetime) -> Serving:
+    """The same version under the calibrator that was live before that time."""
+    rows = ledger.read(wh, use_case.name)
+    return _calibrated(served, ledger.live_calibration(rows, served.version, before))
+
+
+def _calibrated(served: Serving, live: Release | None) -> Serving:
+    """The version under the calibrator of this row; without one, under its own."""
     if live is None:
-        return Serving(number, fitted, repaired=tuple(moved))
+        return replace(served, fitted=served.fitted.recalibrated(served.own), calibration_id=None)
     calibrator = calibration.from_dict(live.evidence["details"]["calibrator"])
-    return Serving(number, fitted.recalibrated(calibrator), live.release_id, tuple(moved))
+    return replace(served, fitted=served.fitted.recalibrated(calibrator), calibration_id=live.release_id)

@@ -105,16 +105,15 @@ def write_project(
 ) -> None:
     """A checkout in ``target``: ``project`` but for what the policy, and ``declared`` for all of them, set.
 
-    Raises KeyError for a key that the declaration does not have.
+    It declares this use case alone: what the others read is not built. Raises KeyError for a key that the
+    declaration does not have.
     """
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     (target / "dbt").symlink_to(project / "dbt")
-    for model in sorted((project / "models").glob(f"*/{FILE_NAME}")):
-        data = yaml.safe_load(model.read_text(encoding="utf-8"))
-        if data["name"] == use_case:
-            data = _changed(data, {**declared, **policy.declared})
-        _write(target / "models" / model.parent.name / FILE_NAME, data)
+    model = Path("models") / use_case / FILE_NAME
+    data = yaml.safe_load((project / model).read_text(encoding="utf-8"))
+    _write(target / model, _changed(data, {**declared, **policy.declared}))
     for suite in sorted((project / "expectations").glob("*/*.yaml")):
         data = yaml.safe_load(suite.read_text(encoding="utf-8"))
         _write(

@@ -25,7 +25,7 @@ from hrloop import features, practice, release, sources
 from hrloop.learning import Fitted, calibration
 from hrloop.release import Release
 from hrloop.replay import measures
-from hrloop.replay.company import decided, reviewed
+from hrloop.replay.company import APPLICATION, decided, reviewed
 from hrloop.replay.policies import POLICIES, Policy, Rhythm, write_project
 from hrloop.replay.registry import StoreRegistry, open_registry
 from hrloop.replay.scenarios import SCENARIOS
@@ -39,6 +39,7 @@ WEEK, DAY = timedelta(days=7), timedelta(days=1)
 REVIEWED_SHARE = 0.27  # of the applications of a month: what recruiters get round to (400 of 1,500)
 SEEN_DAYS = 91  # outcomes of the last quarter, by which accuracy is commonly told
 RESULTS = "months.jsonl"
+AS_DECLARED = Policy("as declared, without rhythms", weekly=())
 APPROVAL = "Approved as proposed: the rule of the replay."
 
 
@@ -62,6 +63,11 @@ class Setting:
         for name, least, most in (("history", 1, 120), ("months", 1, 120), ("weeks", 1, 4)):
             if not least <= getattr(self, name) <= most:
                 raise ValueError(f"{name} is {getattr(self, name)}; give {least} to {most}")
+
+    @property
+    def declared(self) -> dict[str, float]:
+        """What is declared otherwise for every policy, by dotted key."""
+        return {"outcome.label_milestone": self.milestone}
 
 
 @dataclass(frozen=True, order=True)
@@ -126,6 +132,8 @@ def write_past(server: Warehouse, setting: Setting, scenario: str, seed: int, fo
     """A company's past in a folder and a database of its own: written, taken in, judged and built."""
     shutil.rmtree(folder, ignore_errors=True)
     settings = _settings(server, folder, database_of(folder), seed)
+    write_project(AS_DECLARED, setting.use_case, setting.declared, settings.project, folder / "project")
+    settings = settings.model_copy(update={"project": folder / "project"})
     copy(server, _template(folder.parent), settings.database)
     happens = SCENARIOS[scenario](setting.history - 1 + setting.change)
     practice.history(settings, setting.history, seed, setting.applications, start=START, scenario=happens)
@@ -173,9 +181,8 @@ def replay(server: Warehouse, setting: Setting, case: Case, past: Path, folder: 
             shutil.copytree(past / part, folder / part)
         copy(server, database_of(past), database)
         copy(server, f"{_template(folder.parent)}_mlflow", f"{database}_mlflow", owner="mlflow")
-        declared = {"outcome.label_milestone": setting.milestone}
-        project = server.settings.project
-        write_project(POLICIES[case.policy], setting.use_case, declared, project, folder / "project")
+        policy, project = POLICIES[case.policy], server.settings.project
+        write_project(policy, setting.use_case, setting.declared, project, folder / "project")
         (folder / "begun").touch()
     run = Run.open(server, setting, case, folder)
     for month in range(done, setting.months):
@@ -211,7 +218,13 @@ class Run:
         registry, owner = open_registry(url, folder / "artefacts", setting.use_case)
         warehouse = replace(server, database=database, settings=settings, _engines={})
         loop = Loop(settings, warehouse, registry)
-        return cls(setting, POLICIES[case.policy], loop, owner, loop.use_case(setting.use_case))
+        declaration = loop.use_case(setting.use_case)
+        if declaration.decision.case_key != APPLICATION:
+            raise ValueError(
+                f"{declaration.name} decides on {declaration.decision.case_key}; the truth that a replay"
+                f" measures by is kept of each {APPLICATION}"
+            )
+        return cls(setting, POLICIES[case.policy], loop, owner, declaration)
 
     def month(self, month: int) -> dict:
         """Live through a month, and measure it. Cut short and run again, it ends as it would have ended."""
@@ -367,7 +380,8 @@ class Run:
         """The company lives the month under the decisions; whom it hired, and how good they truly are."""
         with self.timed("company"):
             settings = self.loop.settings
-            practice.answer(settings, f"{first - DAY:%Y-%m}", decided(self.loop.warehouse))
+            given = decided(self.loop.warehouse, [self.declaration])
+            practice.answer(settings, f"{first - DAY:%Y-%m}", given)
             chances = self._chances()
             chosen = chances[chances.index.isin(hired(settings.landing, first))]
             return {"hired": len(chosen), "quality": float(chosen.mean()) if len(chosen) else None}

@@ -12,7 +12,7 @@ import pandas as pd
 from hrloop import release
 from hrloop.evaluation import metrics, verdict
 from hrloop.evaluation.verdict import Kind
-from hrloop.learning import InsufficientHistory, InsufficientLabels, recalibration
+from hrloop.learning import TooEarly, recalibration
 from hrloop.learning.calibration import Calibrator, from_dict
 from hrloop.release import Release, ledger
 from hrloop.rhythms import Loop, matured
@@ -61,7 +61,7 @@ def _find(loop: Loop, declaration: UseCase, as_of: datetime) -> dict:
         return {"verdict": "keep", "reasons": ["there is no champion to calibrate"]}
     try:
         return _decide(loop, declaration, champion, as_of)
-    except (InsufficientHistory, InsufficientLabels) as reason:
+    except TooEarly as reason:
         return {"verdict": "insufficient_evidence", "reasons": [str(reason)]}
 
 
@@ -97,12 +97,11 @@ def _decide(loop: Loop, declaration: UseCase, champion: release.Serving, as_of: 
 
 def _live(loop: Loop, declaration: UseCase, champion: release.Serving, as_of: datetime) -> Live:
     entries = release.read(loop.warehouse, declaration.name)
-    own = loop.registry.load(declaration.name, champion.version).fitted.calibrator
     row = ledger.live_calibration(entries, champion.version, before=as_of)
     if row is None:
-        return Live(own)
+        return Live(champion.own)
     before = ledger.live_calibration(entries, champion.version, before=row.as_of)
-    return Live(_calibrator(row, own), row.as_of, _calibrator(before, own))
+    return Live(_calibrator(row, champion.own), row.as_of, _calibrator(before, champion.own))
 
 
 def _change(loop, declaration, champion, found: Found, as_of) -> dict:

@@ -145,7 +145,8 @@ def _signals(
             declaration, found, fallen, running.champion, as_of, challenger.summary
         )
     stream = experiment.arrivals(matured.compared(rows, challenger, champion.fitted))
-    arms, reviews = _arms(loop, running, as_of), _reviews(loop, running, as_of)
+    arms, reviews = _arms(loop, running, as_of), matured.reviewed(loop, running.use_case, as_of)
+    reviews = reviews[reviews["decided_at"] >= running.started_at]
     return evaluation.verdict.ExperimentSignals(
         day=day,
         sample_ratio=experiment.sample_ratio(
@@ -194,27 +195,6 @@ def _arms(loop: Loop, running: Experiment, as_of: datetime) -> dict[str, int]:
         as_of=as_of,
     ).to_pylist()
     return {"champion": 0, "challenger": 0} | {row["arm"]: row["groups"] for row in rows}
-
-
-def _reviews(loop: Loop, running: Experiment, as_of: datetime) -> pd.DataFrame:
-    """The newest review of each decision of the experiment: arm, group_key, overruled."""
-    return loop.warehouse.read(
-        "engine",
-        """
-        select distinct on (decisions.decision_id)
-            decisions.arm, decisions.group_key, reviews.verdict = 'overrule' as overruled
-        from loop.reviews as reviews
-        inner join loop.decisions as decisions on reviews.decision_id = decisions.decision_id
-        where
-            decisions.use_case = :use_case
-            and decisions.as_of >= :started
-            and reviews.reviewed_at <= :as_of
-        order by decisions.decision_id, reviews.reviewed_at desc
-        """,
-        use_case=running.use_case,
-        started=running.started_at,
-        as_of=as_of,
-    ).to_pandas()
 
 
 def _figures(signals: evaluation.verdict.ExperimentSignals, labels: int) -> dict:

@@ -65,12 +65,17 @@ def labelled(declaration: UseCase, frame: pd.DataFrame, as_of: datetime) -> pd.D
     In the order of decision. Raises InsufficientLabels and what else learning refuses.
     """
     ready = training.prepare(declaration, frame, as_of)
-    return ready.rows.assign(weight=ready.weights.weight, label=ready.label)
+    return ready.rows.assign(weight=ready.weight)
 
 
 def fitted_to(fitted: Fitted) -> pd.Timestamp:
-    """When the newest of the decisions that a version was fitted on was taken."""
-    return pd.Timestamp(fitted.summary["parts"]["calibration"]["decided_to"])
+    """When the newest of the decisions that a version was fitted on was taken.
+
+    Where subjects come back: when the outcomes of those decisions were over, since a later decision on the
+    same subject shares them.
+    """
+    calibrated = fitted.summary["parts"]["calibration"]
+    return pd.Timestamp(calibrated.get("outcomes_to", calibrated["decided_to"]))
 
 
 def unseen(rows: pd.DataFrame, fitted: Fitted) -> pd.DataFrame:
@@ -101,17 +106,18 @@ def labels_a_month(frame: pd.DataFrame, as_of: datetime) -> float:
 
 
 def recommended(declaration: UseCase, fitted: Fitted, cases: pd.DataFrame) -> np.ndarray:
-    """Whether a version would recommend the positive action (n,): ranks in the group, no exploration."""
-    ranked = policy.rank(
-        cases["group_key"].to_numpy(str), fitted.score(cases), np.arange(len(cases), dtype=float)
-    )
-    return ranked.rank <= policy.places(ranked.size, declaration.decision.advance_share.value)
+    """Whether a version would recommend the positive action (n,): ranks in the group and period, no
+    exploration."""
+    rivals = cases["group_key"].astype(str) + "|" + cases["period"].astype(str)
+    ranked = policy.rank(rivals.to_numpy(str), fitted.score(cases), np.arange(len(cases), dtype=float))
+    return ranked.rank <= policy.quota(ranked.size, declaration.decision)
 
 
 def with_protected(loop: Loop, declaration: UseCase, rows: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
     """Rows with a column for each protected attribute; for comparisons between groups alone."""
     attributes = features.protected_frame(loop.warehouse, declaration, as_of)
-    return rows.merge(attributes, on="case_key", how="left", validate="many_to_one")
+    key = f"{declaration.protected.of}_key"
+    return rows.merge(attributes, on=key, how="left", validate="many_to_one")
 
 
 def decided(loop: Loop, declaration: UseCase, as_of: datetime) -> pd.DataFrame | None:
@@ -129,9 +135,33 @@ def decided(loop: Loop, declaration: UseCase, as_of: datetime) -> pd.DataFrame |
     return logged.assign(case_key=rows["case_key"])
 
 
-def champion(loop: Loop, declaration: UseCase, before: datetime | None = None) -> release.Serving | None:
-    """The version in charge (``before``: under the calibrator live before then); None where there is none."""
+def reviewed(loop: Loop, use_case: str, as_of: datetime) -> pd.DataFrame:
+    """Each decision that was reviewed by ``as_of``, and whether the newest review of it is an overrule.
+
+    Columns decided_at, arm, model_version, group_key and overruled.
+    """
+    return loop.warehouse.read(
+        "engine",
+        """
+        select distinct on (decisions.decision_id)
+            decisions.as_of as decided_at,
+            decisions.arm,
+            decisions.model_version,
+            decisions.group_key,
+            reviews.verdict = 'overrule' as overruled
+        from loop.reviews as reviews
+        inner join loop.decisions as decisions on reviews.decision_id = decisions.decision_id
+        where decisions.use_case = :use_case and reviews.reviewed_at <= :as_of
+        order by decisions.decision_id, reviews.reviewed_at desc, reviews.review_id
+        """,
+        use_case=use_case,
+        as_of=as_of,
+    ).to_pandas()
+
+
+def champion(loop: Loop, declaration: UseCase) -> release.Serving | None:
+    """The version in charge; None where there is none."""
     try:
-        return release.serving(loop.warehouse, loop.registry, declaration, before)
+        return release.serving(loop.warehouse, loop.registry, declaration)
     except release.NoChampion:
         return None

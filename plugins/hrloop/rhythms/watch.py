@@ -7,7 +7,7 @@ import pandas as pd
 from hrloop import evaluation, release
 from hrloop.evaluation import experiment, fairness
 from hrloop.evaluation.metrics import Interval
-from hrloop.learning import InsufficientLabels
+from hrloop.learning import TooEarly
 from hrloop.release import Release, UnreadableModel, ledger
 from hrloop.rhythms import Loop, matured
 from hrloop.usecase import UseCase
@@ -90,7 +90,7 @@ def _harm(
     frame = matured.training_frame(loop, declaration, as_of)
     try:
         rows = matured.labelled(declaration, frame, as_of)
-    except InsufficientLabels:
+    except TooEarly:
         return None
     rows = rows[rows["label_known_at"] > watched.as_of]
     rows = matured.unseen(matured.unseen(rows, champion.fitted), previous)
@@ -121,27 +121,10 @@ def _decided(loop: Loop, watched: Release, as_of: datetime) -> pd.DataFrame:
 
 
 def _reviewed(loop: Loop, watched: Release, as_of: datetime) -> pd.DataFrame:
-    """The newest review of each of these decisions: group_key, after, overruled."""
-    return loop.warehouse.read(
-        "engine",
-        """
-        select distinct on (decisions.decision_id)
-            decisions.group_key,
-            decisions.model_version = :version as after,
-            reviews.verdict = 'overrule' as overruled
-        from loop.reviews as reviews
-        inner join loop.decisions as decisions on reviews.decision_id = decisions.decision_id
-        where
-            decisions.use_case = :use_case
-            and decisions.model_version in (:version, :previous)
-            and reviews.reviewed_at <= :as_of
-        order by decisions.decision_id, reviews.reviewed_at desc
-        """,
-        use_case=watched.use_case,
-        version=watched.version,
-        previous=watched.previous_version,
-        as_of=as_of,
-    ).to_pandas()
+    """Those of these decisions that were reviewed: group_key, after, overruled."""
+    rows = matured.reviewed(loop, watched.use_case, as_of)
+    rows = rows[rows["model_version"].isin([watched.version, watched.previous_version])]
+    return rows.assign(after=rows["model_version"] == watched.version)
 
 
 def _risen(rows: pd.DataFrame, happened: str, alpha: float) -> Interval:

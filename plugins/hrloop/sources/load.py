@@ -19,8 +19,8 @@ from adbc_driver_postgresql.dbapi import Connection, Cursor
 
 from hrloop.sources.contract import Table
 from hrloop.sources.rows import DETAILS, DUPLICATE_KEY, INTERNAL, Held, Prepared
+from hrloop.warehouse.connections import UNIQUE_VIOLATION
 
-_UNIQUE_VIOLATION = "23505"
 # A batch that never came in: it was refused, and perhaps its file was replaced or removed since.
 NEVER_TAKEN = "(b.status = 'refused' or b.status = 'superseded' and b.gated_as_of is null)"
 
@@ -71,7 +71,7 @@ def load(connection: Connection, batch: Batch, prepared: Prepared) -> Loaded | N
             _hold(cursor, batch, prepared.held)
             return _enter(cursor, batch, prepared.rows_in, prepared.extra_columns)
     except driver.IntegrityError as error:
-        if error.sqlstate != _UNIQUE_VIOLATION:
+        if error.sqlstate != UNIQUE_VIOLATION:
             raise
     with _loading(connection, batch) as cursor:
         if cursor is None:

@@ -11,6 +11,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from hrloop.warehouse.connections import ROLES, SERVICES, Warehouse
 
@@ -22,12 +23,18 @@ READERS = {  # schema built by dbt → who may read what is in it
     "features": ("engine",),
     "kpi": ("engine", "analyst"),
 }
+ASKING = "engine"  # the role that asks whether there is anything to do
+VERSION_TABLE = "loop.alembic_version"
 _LOCK = 7_402_193_311  # advisory lock: one bootstrap at a time per server
 
 
 def bootstrap(warehouse: Warehouse) -> bool:
-    """Bring the server up to what this version of hrloop needs. True when there was anything to do."""
-    if _current(warehouse):
+    """Bring the server up to what this version of hrloop needs. True when there was anything to do.
+
+    Every process asks, and so it asks as an ordinary role: the administrator's password is used when there
+    may be something to do.
+    """
+    if _seems_current(warehouse) or _current(warehouse):
         return False
     with _maintenance(warehouse) as connection:
         connection.execute(text("select pg_advisory_lock(:key)"), {"key": _LOCK})
@@ -40,6 +47,7 @@ def bootstrap(warehouse: Warehouse) -> bool:
             _make_schemas(inside)
         with warehouse.engine("admin").begin() as inside:
             command.upgrade(_migrations(inside), "head")
+            inside.execute(text(f"grant select on {VERSION_TABLE} to {ASKING}"))
         connection.execute(text("select pg_advisory_unlock(:key)"), {"key": _LOCK})
     return True
 
@@ -85,10 +93,22 @@ def _migrations(connection: Connection | None = None) -> Config:
     return config
 
 
-def _current(warehouse: Warehouse) -> bool:
-    if not warehouse.exists():
+def _seems_current(warehouse: Warehouse) -> bool:
+    try:
+        return _at_head(warehouse, ASKING)
+    except (OperationalError, ProgrammingError):  # there is no such role or database yet, or it may not look
         return False
-    with warehouse.engine("admin").connect() as connection:
+
+
+def _current(warehouse: Warehouse) -> bool:
+    if not (warehouse.exists() and _at_head(warehouse, "admin")):
+        return False
+    with warehouse.engine("admin").connect() as connection:  # false where an earlier version set it up
+        return connection.scalar(text(f"select has_table_privilege('{ASKING}', '{VERSION_TABLE}', 'select')"))
+
+
+def _at_head(warehouse: Warehouse, role: str) -> bool:
+    with warehouse.engine(role).connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table_schema": "loop"})
         return context.get_current_revision() == ScriptDirectory.from_config(_migrations()).get_current_head()
 

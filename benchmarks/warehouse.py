@@ -1,0 +1,82 @@
+"""The outcome warehouse of a company, built whole and for one new month, and a training frame out of it.
+
+A build is all of it: models, their data tests, and the statistics for the planner. Whole, it is shown beside
+a plain copy of the raw tables it is made of, to which no limit is set; for a new month, beside the whole
+build. A training frame is shown beside the same join written by hand and fetched by ADBC, without its checks
+and without the types that learning reads.
+"""
+
+from hrloop import as_of as moments
+from hrloop import features, transform
+from hrloop.sources import contract
+from hrloop.usecase import UseCase
+from hrloop.warehouse import Warehouse
+from sqlalchemy import text
+
+from benchmarks import Row, company, duration, rate, seconds
+
+MONTH_LIMIT = 0.2  # of the whole build, at a million applications
+LARGE = 1_000_000  # below it, what a build costs whatever the number of rows decides
+FRAME_LIMIT = 0.7  # of the rate of the query written by hand
+LAST = company.MONTHS - 1
+
+
+def run(wh: Warehouse, use_case: UseCase, n: int) -> list[Row]:
+    """Seconds of both builds, and the rate of the frame, in decisions a second."""
+    company.clear(wh)
+    company.deliver(wh, n, 0, LAST)
+    _build(wh, use_case, LAST, select=["warehouse_standing"])  # parses the project, once a process
+    copied = seconds(lambda: _copy(wh))
+    whole = seconds(lambda: _build(wh, use_case, LAST, full_refresh=True))
+    company.deliver(wh, n, company.MONTHS, company.MONTHS)
+    month = seconds(lambda: _build(wh, use_case, company.MONTHS))
+    turns = [(seconds(lambda: _frame(wh, use_case)), seconds(lambda: _plain(wh, use_case))) for _ in range(3)]
+    company.clear(wh)
+    return [
+        duration("warehouse build", n, [(whole, copied)], None),
+        duration("warehouse build for a new month", n, [(month, whole)], MONTH_LIMIT if n >= LARGE else None),
+        rate("training frame", n, turns, FRAME_LIMIT),
+    ]
+
+
+def _build(wh: Warehouse, use_case: UseCase, month: int, **how) -> None:
+    parameters = {name: threshold.value for name, threshold in use_case.outcome.parameters.items()}
+    transform.build(wh, wh.settings, {"as_of": moments.text(company.as_of(month)), **parameters}, **how)
+
+
+def _copy(wh: Warehouse) -> None:
+    with wh.engine("loader").connect() as connection:
+        for table in contract.load().values():
+            connection.execute(text(f"create temporary table copied as select * from {table.raw}"))  # noqa: S608
+            connection.execute(text("drop table copied"))
+
+
+def _frame(wh: Warehouse, use_case: UseCase) -> None:
+    if features.training_frame(wh, use_case, company.as_of(company.MONTHS)).empty:
+        raise RuntimeError("there should have been decisions")
+
+
+def _plain(wh: Warehouse, use_case: UseCase) -> None:
+    decision = use_case.decision
+    columns = ", ".join(
+        f"features.{name}" for name in [decision.subject_key, decision.group_key, *use_case.feature_names]
+    )
+    wh.read(
+        "engine",
+        f"""
+        select
+            decisions.decision_id, decisions.case_key, decisions.decided_at, decisions.origin,
+            decisions.selection_propensity, outcomes.status, outcomes.value, outcomes.known_from, {columns}
+        from outcomes.fct_decisions as decisions
+        inner join {decision.feature_table} as features
+            on
+                decisions.case_key = features.{decision.case_key}
+                and features.known_from <= decisions.decided_at
+                and (features.known_to is null or features.known_to > decisions.decided_at)
+        left join intermediate.int_outcome_milestone_versions as outcomes
+            on
+                decisions.case_key = outcomes.case_key
+                and outcomes.milestone_months = {use_case.outcome.label_milestone:d}
+                and outcomes.known_to is null
+        """,  # noqa: S608 - plain identifiers of the declaration
+    )

@@ -1,0 +1,57 @@
+"""Arrow arrays made whole columns at a time: rows as JSON objects, texts gathered into lists."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+def json_objects(rows: pa.Table) -> pa.Array:
+    """Each row as a JSON object, its values by the names of their columns; null stays null.
+
+    Numbers are written as ``json.dumps`` writes them, so that they are read back exactly. Raises ValueError
+    for NaN and the infinities, which JSON has no words for.
+    """
+    parts: list = ["{"]
+    for number, (name, column) in enumerate(zip(rows.column_names, rows.columns, strict=True)):
+        parts.append((", " if number else "") + json.dumps(name) + ": ")
+        parts += _values(column.combine_chunks())
+    return pc.binary_join_element_wise(*_merged([*parts, "}"]), "")
+
+
+def gathered(row: np.ndarray, words: Sequence[str], n: int) -> pa.ListArray:
+    """For each of n rows the list of its words, in the order in which they are given.
+
+    row: (words,), the row (0 to n - 1) that each word belongs to.
+    """
+    in_order = pa.array(words, pa.string()).take(pa.array(np.argsort(row, kind="stable")))
+    ends = np.cumsum(np.bincount(row, minlength=n))
+    return pa.ListArray.from_arrays(pa.array(np.r_[0, ends], pa.int32()), in_order)
+
+
+def _values(column: pa.Array) -> list:
+    """What is joined for a column. Each distinct value is written once, where it does not do as it stands."""
+    if pa.types.is_string(column.type) and not column.null_count and not _to_escape(column):
+        return ['"', column, '"']
+    encoded = column.dictionary_encode()
+    written = [
+        json.dumps(value, ensure_ascii=False, allow_nan=False) for value in encoded.dictionary.to_pylist()
+    ]
+    return [pa.array(written, pa.string()).take(encoded.indices).fill_null("null")]
+
+
+def _to_escape(column: pa.Array) -> bool:
+    return pc.any(pc.match_substring_regex(column, r'["\\\x00-\x1f]')).as_py()
+
+
+def _merged(parts: list) -> list:
+    """Neighbouring strings made one."""
+    merged: list = []
+    for part in parts:
+        if isinstance(part, str) and merged and isinstance(merged[-1], str):
+            merged[-1] += part
+        else:
+            merged.append(part)
+    return merged
