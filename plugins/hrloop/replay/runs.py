@@ -180,7 +180,7 @@ def replay(server: Warehouse, setting: Setting, case: Case, past: Path, folder: 
         for part in ("landing", "truth", "secrets"):
             shutil.copytree(past / part, folder / part)
         copy(server, database_of(past), database)
-        copy(server, f"{_template(folder.parent)}_mlflow", f"{database}_mlflow", owner="mlflow")
+        copy(server, f"{_template(past.parent)}_mlflow", f"{database}_mlflow", owner="mlflow")
         policy, project = POLICIES[case.policy], server.settings.project
         write_project(policy, setting.use_case, setting.declared, project, folder / "project")
         (folder / "begun").touch()
