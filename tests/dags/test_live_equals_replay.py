@@ -91,7 +91,7 @@ def live(runner, make_loop, company, project, registry, owner, tmp_path) -> tupl
 
 
 @pytest.fixture
-def replayed(server, make_loop, company, project, live, tmp_path) -> tuple[Loop, Path]:
+def replayed(server, make_loop, company, project, live, stores_in_process, tmp_path) -> tuple[Loop, Path]:
     """The month replayed with the same secrets, and where the company's files are."""
     folder = shutil.copytree(company, tmp_path / "replayed")
     shutil.copytree(server.settings.home / "secrets", folder / "secrets")

@@ -1,5 +1,7 @@
 """A replay: what it leaves, and that one which was cut short leaves the same."""
 
+from pathlib import Path
+
 import pytest
 from hrloop.replay import runs
 from hrloop.replay.registry import open_registry
@@ -7,13 +9,15 @@ from hrloop.replay.runs import Case, Run, Setting
 from mlflow.exceptions import MlflowException
 from sqlalchemy import text
 
+pytestmark = pytest.mark.usefixtures("stores_in_process")
+
 
 def without_seconds(rows: list[dict]) -> list[dict]:
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
 @pytest.fixture(scope="module")
-def replayed(small_server, small, past) -> list[dict]:
+def replayed(stores_in_process, small_server, small, past) -> list[dict]:
     """The months of the naive policy, lived through at once."""
     folder = past.parent / "whole" / "steady-1-naive"
     runs.replay(small_server, small, Case("steady", 1, "naive"), past, folder)
@@ -36,6 +40,7 @@ def test_every_month_a_version_decides_on_everybody_and_is_measured(replayed):
     assert all(change["previous"] == change["version"] - 1 for change in promoted)
     # one month's last is the next month's version of before, on other people
     assert promoted[0]["after"] != promoted[1]["before"]
+    assert not Path("mlflow.db").exists(), "MLflow opened a store of its own where the tests were called"
 
 
 def test_cut_short_and_called_again_it_ends_as_it_would_have_ended(
@@ -67,6 +72,7 @@ def test_a_finished_replay_leaves_its_results_alone_and_is_not_run_again(
     assert {path.name for path in folder.iterdir()} == {"begun", runs.RESULTS}
     with small_server.engine("admin").connect() as connection:
         names = connection.scalars(text("select datname from pg_database")).all()
+    small_server.dispose()
     assert not [name for name in names if name.startswith(runs.database_of(folder))]
     monkeypatch.setattr(Run, "open", lambda *_: pytest.fail("it was run again"))
     runs.replay(small_server, small, Case("steady", 1, "naive"), past, folder)

@@ -106,6 +106,13 @@ def _lines(folder: Path) -> list[str]:
     return path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
 
 
+def _keep(folder: Path, row: dict) -> None:
+    """Put a month on file behind the others, in place of a line that was cut short."""
+    draft = folder / f"{RESULTS}.draft"
+    draft.write_text("".join(f"{line}\n" for line in [*_lines(folder), json.dumps(row)]), encoding="utf-8")
+    draft.replace(folder / RESULTS)
+
+
 # --- the past, which replays of one scenario and seed share ----------------------------------------------
 
 
@@ -122,6 +129,7 @@ def prepare(server: Warehouse, folder: Path) -> None:
     with server.engine("admin").connect() as connection:  # MLflow keeps its connections
         ended = text("select pg_terminate_backend(pid) from pg_stat_activity where datname = :name")
         connection.execute(ended, {"name": f"{template}_mlflow"})
+    server.dispose()
 
 
 def _template(folder: Path) -> str:
@@ -186,9 +194,7 @@ def replay(server: Warehouse, setting: Setting, case: Case, past: Path, folder: 
         (folder / "begun").touch()
     run = Run.open(server, setting, case, folder)
     for month in range(done, setting.months):
-        row = run.month(month)
-        with open(folder / RESULTS, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        _keep(folder, run.month(month))
     run.loop.warehouse.dispose()
     drop(server, database)
     drop(server, f"{database}_mlflow")
@@ -291,10 +297,10 @@ class Run:
         """The month's round, its reviews, and how good it truly is, and looks."""
         loop, declaration = self.loop, self.declaration
         with self.timed("decide"):
-            told = decisions.decide(loop, declaration.name, as_of)
+            decisions.decide(loop, declaration.name, as_of)
         with self.timed("milestones"):
             milestones.report(loop, declaration.name, as_of)
-        row = {"decided": told["decided"], "version": told.get("model_version")}
+        row = {}
         if self.policy.reviewed:
             with self.timed("reviews"):
                 limit = round(REVIEWED_SHARE * self.setting.applications)
@@ -306,7 +312,8 @@ class Run:
         """The round of an as_of beside the truth, and the accuracy that its champion shows on labels."""
         loop, declaration = self.loop, self.declaration
         frame = matured.training_frame(loop, declaration, as_of)
-        row: dict = {"labels": int((frame["label_status"] == "observed").sum())}
+        entries = [entry for entry in release.read(loop.warehouse, declaration.name) if entry.as_of <= as_of]
+        labels = int((frame["label_status"] == "observed").sum())
         rows = loop.warehouse.read(
             "engine",
             "select case_key, probability, recommended_action as action, route from loop.decisions"
@@ -314,6 +321,7 @@ class Run:
             use_case=declaration.name,
             as_of=as_of,
         ).to_pandas()
+        row = {"labels": labels, "decided": len(rows), "version": release.standing(entries).champion}
         if rows.empty:
             return row
         rows["chance"] = rows["case_key"].map(self._chances())
@@ -327,17 +335,8 @@ class Run:
             "advanced": float(chance[advanced].mean()),
             "selections": measures.selections(rows, advanced, declaration.protected.attributes),
             "routed": int((rows["route"] == "review").sum()),
-            "seen": self._seen(frame, as_of),
+            "seen": _seen(frame, self._in_charge(entries), as_of),
         }
-
-    def _seen(self, frame: pd.DataFrame, as_of: datetime) -> dict:
-        """What is told of the champion by the outcomes of the last quarter that it did not learn from."""
-        champion = matured.champion(self.loop, self.declaration).fitted
-        known = (frame["label_status"] == "observed") & frame["selected"].astype(bool)
-        rows = frame[known & (frame["label_known_at"] > as_of - timedelta(days=SEEN_DAYS))]
-        rows = matured.unseen(rows, champion)
-        told = measures.seen(rows["label"].to_numpy(), champion.probability(rows)) if len(rows) else {}
-        return {"labels": len(rows), **told}
 
     def changes(self, first: datetime, as_of: datetime) -> list[dict]:
         """What changed in charge since ``first``, and what that truly did to the decisions of a round.
@@ -397,6 +396,15 @@ class Run:
         began = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+
+
+def _seen(frame: pd.DataFrame, champion: Fitted, as_of: datetime) -> dict:
+    """What is told of a champion by the outcomes of the last quarter that it did not learn from."""
+    known = (frame["label_status"] == "observed") & frame["selected"].astype(bool)
+    rows = frame[known & (frame["label_known_at"] > as_of - timedelta(days=SEEN_DAYS))]
+    rows = matured.unseen(rows, champion)
+    told = measures.seen(rows["label"].to_numpy(), champion.probability(rows)) if len(rows) else {}
+    return {"labels": len(rows), **told}
 
 
 def hired(landing: Path, month: datetime) -> np.ndarray:
