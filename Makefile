@@ -13,6 +13,11 @@ export DO_NOT_TRACK := true
 export GX_ANALYTICS_ENABLED := false
 export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 
+# One company that turns, outcomes after three months instead of twelve, so that they come back within the run.
+SMALL_PROOF := --scenarios drift --seeds 3 --months 18 --history 16 --applications 800 --change 4 --milestone 3 --weeks 1
+FULL_PROOF := --seeds 5 --policies static,naive,loop,no-calibration,no-exploration,no-gate,no-reviews \
+	--scenarios steady,drift,reversal,base-rate,corrupted-labels,incomplete-month
+
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
@@ -55,6 +60,9 @@ lint: setup  ## check style of Python and SQL
 bench: setup  ## measure speed and memory beside their references (SIZES="10000 100000", JSON=1)
 	@$(BIN)/python -m benchmarks $(if $(SIZES),--sizes $(SIZES)) $(if $(JSON),--json)
 
+proof: setup  ## replay the loop beside a model that stands still, and write the page (FULL=1: days of computing)
+	@$(BIN)/hrloop replay recruitment $(if $(FULL),$(FULL_PROOF),$(SMALL_PROOF))
+
 figures: setup  ## measure and draw anew the figures of docs/
 	@$(BIN)/python docs/figures/calibration_shift.py
 	$(BIN)/python docs/figures/real_data.py
@@ -81,4 +89,4 @@ clean:  ## delete the virtual environment and, after asking, the state in .hrloo
 	fi
 	rm -rf $(VENV) .pytest_cache .ruff_cache
 
-.PHONY: help setup demo test lint bench figures up down status lock clean
+.PHONY: help setup demo test lint bench proof figures up down status lock clean

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from hrloop import as_of as moments
 from hrloop import practice, release, services, settings
 from hrloop.cli.operate import prepare, show
-from hrloop.cli.practice import alerted, decided, reviewed
+from hrloop.replay.company import alerted, decided, reviewed
 from hrloop.rhythms import Loop, verdict_of
 from hrloop.rhythms.status import status
 from hrloop.warehouse import EmbeddedServer, steps

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -47,6 +48,17 @@ def owner(mlflow_settings: Settings) -> Registry:
 def viewer(mlflow_settings: Settings) -> Registry:
     """The registry as one who may only look."""
     return _as(mlflow_settings, services.VIEWER)
+
+
+@pytest.fixture(scope="module")
+def stores_in_process() -> Iterator[None]:
+    """Puts back what a registry without a server sets in this process."""
+    before = mlflow.get_tracking_uri()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("PGPASSWORD", "MLFLOW_AUTH_ADMIN_USERNAME"):
+            patch.setenv(name, "")
+        yield
+    mlflow.set_tracking_uri(before)
 
 
 @pytest.fixture

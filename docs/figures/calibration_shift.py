@@ -41,7 +41,7 @@ def company() -> Iterator[Loop]:
     """An installation of its own with the company's exports taken in and the warehouse built."""
     with TemporaryDirectory(prefix="hrloop-figure-") as home:
         settings = Settings(home=Path(home)).model_copy(update={"database_url": None, "landing_dir": None})
-        practice.history(settings, MONTHS, shift=SHIFT)
+        practice.history(settings, MONTHS, scenario=SHIFT)
         loop, server = Loop(settings), EmbeddedServer.of(settings)
         try:
             sources.ensure_tables(loop.warehouse)

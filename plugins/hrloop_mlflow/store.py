@@ -160,14 +160,20 @@ class ApprovalStore(SqlAlchemyStore):
 
     @_service_only
     def create_model_version(
-        self, *arguments: Any, tags: list[ModelVersionTag] | None = None, **named: Any
+        self,
+        name: str,
+        source: str,
+        run_id: str | None = None,
+        tags: list[ModelVersionTag] | None = None,
+        *arguments: Any,
+        **named: Any,
     ) -> ModelVersion:
         """Make a version, which may ask for approval and cannot come with one."""
         given: dict[str, str] = {}
         for tag in sorted(tags or (), key=lambda tag: tag.key):  # requested_at before status
             if tag.key.strip().casefold().startswith("approval."):
                 given = administered(given, tag.key, tag.value)
-        return super().create_model_version(*arguments, tags=tags, **named)
+        return super().create_model_version(name, source, run_id, tags, *arguments, **named)
 
     # --- aliases -----------------------------------------------------------------------------------------
 

@@ -520,7 +520,7 @@ def shifted(tmp_path_factory):
     folders = {}
     for name, shift in (("as ever", None), ("shifted", Shift(month=1, log_odds=1.2))):
         folders[name] = tmp_path_factory.mktemp(name)
-        history(folders[name], months=3, applications_per_month=2000, seed=3, shift=shift)
+        history(folders[name], months=3, applications_per_month=2000, seed=3, scenario=shift)
     return folders
 
 
@@ -551,7 +551,7 @@ def test_a_shift_lowers_the_log_odds_of_success_by_what_it_says(shifted, months)
 
 def test_a_company_that_shifts_is_another_company_and_goes_on_as_such(tmp_path, shifted):
     shift = Shift(month=1, log_odds=1.2)
-    history(tmp_path, months=1, applications_per_month=2000, seed=3, shift=shift)
+    history(tmp_path, months=1, applications_per_month=2000, seed=3, scenario=shift)
     with pytest.raises(ValueError, match="holds another practice company"):
         history(tmp_path, months=3, applications_per_month=2000, seed=3)
     answer(tmp_path, "2023-10")

@@ -2,7 +2,7 @@
 
 import sys
 
-from hrloop.cli import adopt, operate, people, practice, quarantine, release, report, statistics
+from hrloop.cli import adopt, operate, people, practice, quarantine, release, replay, report, statistics
 from hrloop.cli.app import app
 
 __all__ = ["app", "main"]
@@ -14,6 +14,7 @@ app.add_typer(people.app, name="review")
 app.add_typer(report.app, name="report")
 operate.register(app)
 release.register(app)
+replay.register(app)
 statistics.register(app)
 
 

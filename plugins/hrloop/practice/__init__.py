@@ -2,11 +2,12 @@
 
 ``history`` writes the past, ``answer`` lives the next month under the decisions it is given, ``review`` and
 ``review_warnings`` say what its recruiters and HR partners think of decisions, ``truth`` reads what would
-have become of people. The taxonomy of skills and job families is in ``taxonomy``.
+have become of people. The taxonomy of skills and job families is in ``taxonomy``, what may happen to the
+company in ``scenarios``.
 """
 
-from hrloop.practice.company import Shift
 from hrloop.practice.reviewing import review, review_warnings
+from hrloop.practice.scenarios import Gap, Garble, Scenario, Shift, Turn
 from hrloop.practice.simulation import Report, answer, history, truth
 from hrloop.practice.taxonomy import JOB_FAMILIES, JOB_FAMILY_SYNONYMS, SKILL_SYNONYMS, SKILLS
 
@@ -15,8 +16,12 @@ __all__ = [
     "JOB_FAMILY_SYNONYMS",
     "SKILLS",
     "SKILL_SYNONYMS",
+    "Gap",
+    "Garble",
     "Report",
+    "Scenario",
     "Shift",
+    "Turn",
     "answer",
     "history",
     "review",

@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hrloop.practice.scenarios import Scenario
 from hrloop.practice.taxonomy import JOB_FAMILIES
 
 LOCATIONS = ("Berlin", "Hamburg", "Lisbon", "Warsaw", "Zurich")
@@ -44,28 +45,11 @@ STREAMS = {
     "founding": 0, "requisitions": 1, "applicants": 2, "fates": 3, "hiring": 4, "feedback": 5,
     "starters": 6, "changes": 7, "leavers": 8, "reviews": 9, "work": 10, "surveys": 11,
     "interventions": 12, "dirt": 13, "habits": 14, "seasons": 15, "resolves": 16, "managers": 17,
+    "garble": 40,
 }  # fmt: skip
 
 DAY = np.timedelta64(86_400, "s")
 NEVER = np.datetime64("2200-01-01", "s")
-
-
-@dataclass(frozen=True)
-class Shift:
-    """Success becomes rarer for whoever applies from a month on.
-
-    ``month``: index of that month; ``log_odds``: by how much the log-odds of a good outcome fall, at each
-    milestone alike.
-    """
-
-    month: int
-    log_odds: float
-
-    def __post_init__(self):
-        if self.month < 0:
-            raise ValueError(f"shift.month is {self.month}; give the index of a month, 0 for the first")
-        if not 0 < self.log_odds < np.inf:
-            raise ValueError(f"shift.log_odds is {self.log_odds}; success becomes rarer by more than 0")
 
 
 @dataclass(frozen=True)
@@ -75,7 +59,7 @@ class Company:
     seed: int
     start: date
     applications_per_month: int
-    shift: Shift | None = None
+    scenario: Scenario | None = None
 
     def __post_init__(self):
         if self.start.day != 1:

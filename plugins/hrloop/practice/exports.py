@@ -19,6 +19,7 @@ import pyarrow.parquet
 
 from hrloop.practice.company import BAD_BATCH_MONTH, Company, dates, seconds, texts
 from hrloop.practice.people import respell
+from hrloop.practice.scenarios import Gap, Garble
 from hrloop.practice.taxonomy import JOB_FAMILIES, JOB_FAMILY_SYNONYMS
 from hrloop.practice.workforce import RECORD
 
@@ -107,11 +108,14 @@ def export(
         rng = company.rng(index, "dirt", number)
         ending = ENDINGS.get(table, "csv.gz")
         frame = rows[table][list(COLUMNS[table])]
+        if table == "hris/reviews":
+            frame = _garbled(company, index, frame)
         frame = frame if ending == "parquet" else as_text(frame)
         frame, counts[table] = dirty(table, frame, rows[table], rng)
-        if table == "ats/applications" and index == BAD_BATCH_MONTH:
+        missing = _missing(company, index) if table == "ats/applications" else None
+        if missing:
             corrected = f"{table}/{np.datetime64(arrival) + 1}.{ending}"
-            bad, repaired, added = _bad_batch(company, index, frame, rng)
+            bad, repaired, added = _bad_batch(company, index, frame, missing, rng)
             files[f"{table}/{arrival}.{ending}"] = encode(bad, ending)
             files[corrected] = encode(repaired, ending)
             counts[table]["blank years_experience, repaired by the redelivery"] = added
@@ -155,15 +159,33 @@ def dirty(
     return frame.reset_index(drop=True).assign(**written).iloc[order].reset_index(drop=True), counts
 
 
-def _bad_batch(company: Company, index: int, frame: pd.DataFrame, rng) -> tuple:
-    """The applications file with years_experience 94 % complete, its repaired redelivery, and what differs.
+def _garbled(company: Company, index: int, reviews: pd.DataFrame) -> pd.DataFrame:
+    """The reviews as they were entered: in a Garble a share of them with any rating of the scale."""
+    happens = company.scenario
+    if not isinstance(happens, Garble) or not 0 <= index - happens.month < happens.months:
+        return reviews
+    rng = company.rng(index, "garble")
+    drawn = np.round(rng.uniform(1, 5, size=len(reviews)), 1)
+    return reviews.assign(rating=np.where(rng.random(len(reviews)) < happens.share, drawn, reviews["rating"]))
+
+
+def _missing(company: Company, index: int) -> float | None:
+    """The share of the month's applications without years_experience, where it is too large."""
+    happens = company.scenario
+    if isinstance(happens, Gap) and index == happens.month:
+        return happens.share
+    return BAD_BATCH_MISSING if index == BAD_BATCH_MONTH else None
+
+
+def _bad_batch(company: Company, index: int, frame: pd.DataFrame, share: float, rng) -> tuple:
+    """The applications file without years_experience in a share, its repaired redelivery, and what differs.
 
     Both have the same rows; in the redelivery the fields are filled, and those rows were updated later.
     """
     filled = frame["years_experience"].str.strip().replace({"NaN": "", "140": ""}).fillna("").ne("")
     spread = frame.loc[filled, "application_id"].drop_duplicates(keep=False).index.to_numpy()
     missing = frame["years_experience"].str.strip().replace({"NaN": ""}).fillna("").eq("").sum()
-    added = int(np.ceil(BAD_BATCH_MISSING * len(frame))) - int(missing)
+    added = int(np.ceil(share * len(frame))) - int(missing)
     hit = rng.choice(spread, size=added, replace=False)
     bad, repaired = frame.copy(), frame.copy()
     bad.loc[hit, "years_experience"] = None

@@ -37,6 +37,7 @@ from hrloop.practice.company import (
     seconds,
     texts,
 )
+from hrloop.practice.scenarios import Shift, Turn
 from hrloop.practice.taxonomy import (
     FAMILY_SKILLS,
     GENERAL_SKILLS,
@@ -200,13 +201,15 @@ def fates(company: Company, index: int, applications: pd.DataFrame) -> pd.DataFr
 
     ``would_be_good_at_<m>``: no voluntary or involuntary exit before month m, and a rating of at least 3.5
     in the review of month m. ``probability_good_at_<m>`` is the probability of just that, given all traits,
-    before chance is drawn; a shift of the company lowers it through ratings alone, people stay as long as
-    they would have. ``months_until_leaving`` and ``leaving_kind`` also know the end of a fixed-term
-    contract, at which the outcome can no longer be observed; layoffs come on top.
+    before chance is drawn. A Turn changes the performance that all follows from; a Shift lowers the
+    probability through ratings alone, people stay as long as they would have. ``months_until_leaving`` and
+    ``leaving_kind`` also know the end of a fixed-term contract, at which the outcome can no longer be
+    observed; layoffs come on top.
     """
     rng = company.rng(index, "fates")
     count = len(applications)
-    lasting = _performance(applications)
+    happens = company.scenario if company.scenario and index >= company.scenario.month else None
+    lasting = _performance(applications, happens if isinstance(happens, Turn) else Turn(index))
     channel = position(CHANNELS, applications["source_channel"])
     early, late = lasting + CHANNEL_EFFECT[channel], lasting + CHANNEL_EFFECT_LATER[channel]
 
@@ -231,8 +234,8 @@ def fates(company: Company, index: int, applications: pd.DataFrame) -> pd.DataFr
         expected = RATING_BASE + RATING_SLOPE * performance
         survival = np.exp(-_hazard_until(months, leaves_early.sum(axis=1), leaves_late.sum(axis=1)))
         probability = survival * ndtr((expected - ROUNDED_UP) / RATING_NOISE)
-        if company.shift and index >= company.shift.month:
-            probability = expit(logit(probability) - company.shift.log_odds)
+        if isinstance(happens, Shift):
+            probability = expit(logit(probability) - happens.log_odds)
             expected = ROUNDED_UP + RATING_NOISE * ndtri(probability / survival)
         rating = np.clip(np.round(expected + noise[:, column], 1), 1, 5)
         fate[f"rating_{months}"] = rating
@@ -241,8 +244,11 @@ def fates(company: Company, index: int, applications: pd.DataFrame) -> pd.DataFr
     return pd.DataFrame(fate)
 
 
-def _performance(a: pd.DataFrame) -> np.ndarray:
-    """Expected performance (n,) without the channel's part, in standard units of the applicants."""
+def _performance(a: pd.DataFrame, counts: Turn) -> np.ndarray:
+    """Expected performance (n,) without the channel's part, in standard units of the applicants.
+
+    ``counts``: how many times as much each part counts.
+    """
     years = a["years_experience"].to_numpy(dtype=float)
     level = a["level"].to_numpy(dtype=float)
     education = position(EDUCATION_LEVELS, a["education_level"]) - 2.0
@@ -259,12 +265,12 @@ def _performance(a: pd.DataFrame) -> np.ndarray:
     schooling = np.select([analytical, customer], [0.16 * education, -0.08 * education], 0.0)
     return (
         0.08
-        + 0.95 * experience
-        + schooling
-        + np.where(foreign, np.where(abroad, 0.55, -0.45), 0.0)
-        + 1.1 * (match - 0.55)
-        + a["talent"].to_numpy(dtype=float) * (0.15 + 0.9 * match)
-        + 0.30 * a["drive"].to_numpy(dtype=float)
+        + counts.experience * 0.95 * experience
+        + counts.schooling * schooling
+        + counts.foreign * np.where(foreign, np.where(abroad, 0.55, -0.45), 0.0)
+        + counts.match * 1.1 * (match - 0.55)
+        + counts.talent * a["talent"].to_numpy(dtype=float) * (0.15 + 0.9 * match)
+        + counts.drive * 0.30 * a["drive"].to_numpy(dtype=float)
     )
 
 

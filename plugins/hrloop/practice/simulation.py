@@ -10,16 +10,17 @@ every applicant, ``employees/<month>.parquet`` what would become of every employ
 import io
 import json
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from hrloop.practice import hiring, people, retention, unrest, workforce
-from hrloop.practice.company import Company, Shift, identifiers, later, seconds
+from hrloop.practice import hiring, people, retention, scenarios, unrest, workforce
+from hrloop.practice.company import Company, identifiers, later, seconds
 from hrloop.practice.exports import COLUMNS, export, write
+from hrloop.practice.scenarios import Scenario
 from hrloop.settings import Settings
 
 PERSON = (
@@ -71,16 +72,16 @@ def history(
     applications_per_month: int = 1500,
     start: date = date(2023, 10, 1),
     until_month: date | None = None,
-    shift: Shift | None = None,
+    scenario: Scenario | None = None,
 ) -> Report:
     """Write the exports of the first ``months`` months, or up to and including ``until_month``.
 
     ``where`` is the installation's settings, or a folder that gets ``landing/`` and ``truth/``. Months that
     are written already stay as they are, so a second call changes nothing, and a call for more months goes
-    on, people deciding alone. ``shift``: None where success stays as frequent as it is. Raises ValueError
-    when the folder holds another company.
+    on, people deciding alone. ``scenario``: what happens to the company; None where all stays as it is.
+    Raises ValueError when the folder holds another company.
     """
-    place, company = _Place.of(where), Company(seed, start, applications_per_month, shift)
+    place, company = _Place.of(where), Company(seed, start, applications_per_month, scenario)
     if until_month is not None:
         months = int((np.datetime64(until_month, "M") - company.month(0)).astype(int)) + 1
     if months < 1:
@@ -334,7 +335,7 @@ def _sign(place: _Place, company: Company, done: int) -> None:
         "start": company.start.isoformat(),
         "applications_per_month": company.applications_per_month,
         "months_written": done,
-    } | ({"shift": asdict(company.shift)} if company.shift else {})
+    } | ({"scenario": scenarios.as_dict(company.scenario)} if company.scenario else {})
     write(place.truth / "company.json", (json.dumps(book, indent=1) + "\n").encode())
 
 
@@ -344,8 +345,9 @@ def _company(place: _Place) -> tuple[Company, int]:
     if not path.exists():
         raise ValueError(f"{path} does not exist: there is no practice company here; write a history first")
     book = json.loads(path.read_text(encoding="utf-8"))
-    shift = Shift(**book["shift"]) if "shift" in book else None
-    company = Company(book["seed"], date.fromisoformat(book["start"]), book["applications_per_month"], shift)
+    scenario = scenarios.from_dict(book["scenario"]) if "scenario" in book else None
+    start = date.fromisoformat(book["start"])
+    company = Company(book["seed"], start, book["applications_per_month"], scenario)
     return company, book["months_written"]
 
 

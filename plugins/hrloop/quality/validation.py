@@ -64,6 +64,8 @@ class Session:
     def close(self) -> None:
         """Let go of the database."""
         self.source.get_engine().dispose()
+        if self.source.execution_engine:  # which has connections of its own
+            self.source.execution_engine.close()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close()

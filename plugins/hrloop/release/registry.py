@@ -71,10 +71,10 @@ class Registry:
 
     _one_at_a_time = threading.RLock()
 
-    def __init__(self, tracking_uri: str, username: str, password: str):
+    def __init__(self, tracking_uri: str, username: str, password: str, registry_uri: str | None = None):
         self.tracking_uri, self.username = tracking_uri, username
         self._password = password
-        self._client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+        self._client = MlflowClient(tracking_uri, registry_uri or tracking_uri)
 
     def __repr__(self) -> str:
         return f"Registry({self.tracking_uri!r}, {self.username!r})"

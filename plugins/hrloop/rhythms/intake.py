@@ -123,14 +123,14 @@ def record_build(loop: Loop, plan: dict) -> dict:
     return {"as_ofs": plan["as_ofs"], "stands_at": plan["variables"]["as_of"]}
 
 
-def build(loop: Loop, as_of: datetime) -> dict:
-    """Build the warehouse for one as_of in this process (the DAG runs the same models as tasks)."""
+def build(loop: Loop, *as_ofs: datetime) -> dict:
+    """Build the warehouse for these as_ofs, once, in this process (the DAG runs the same models as tasks)."""
     from hrloop import transform
 
-    with recorded(loop, "warehouse", as_of, alone=ALONE):
-        plan = plan_build(loop, [as_of])
+    with recorded(loop, "warehouse", max(as_ofs), alone=ALONE):
+        plan = plan_build(loop, list(as_ofs))
         transform.build(loop.warehouse, loop.settings, plan["variables"])
-    return {"as_ofs": plan["as_ofs"], "stands_at": plan["variables"]["as_of"]}
+        return record_build(loop, plan)
 
 
 def refresh_decisions(loop: Loop) -> None:

@@ -12,20 +12,13 @@ import plotly.graph_objects as go
 from sqlalchemy import text
 
 from hrloop import as_of as moment
+from hrloop import pages
 from hrloop.evaluation import drift as distances
 from hrloop.release import experiments
 from hrloop.rhythms import Loop, Refused, matured, verdict_of
 from hrloop.rhythms.experiments import STEP
 from hrloop.usecase import UseCase
 
-STYLE = """
-body { font: 16px/1.55 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem;
-       color: #1b1f24; background: #fff }
-h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2rem }
-table { border-collapse: collapse; width: 100%; font-size: .92rem }
-th, td { border-bottom: 1px solid #d0d7de; padding: .35rem .6rem; text-align: left; vertical-align: top }
-.verdict { font-size: 1.15rem; border-left: 4px solid #0969da; padding: .3rem .9rem; background: #f6f8fa }
-"""
 WEEK = timedelta(days=7)
 SAMPLE = 20_000  # rows a side for Evidently, which takes 9 s at 100,000 of 30 columns and tells no more
 
@@ -51,7 +44,7 @@ def experiment(loop: Loop, use_case: str) -> Path:
         "<h2>Better or worse than the champion</h2>",
         _figure(looks),
         "<h2>Every look</h2>",
-        _table(
+        pages.table(
             [
                 "as of",
                 "day",
@@ -67,7 +60,7 @@ def experiment(loop: Loop, use_case: str) -> Path:
         ),
         "<h2>The search</h2>",
         "".join(f"<p>{escape(note)}</p>" for note in begun.get("notes", [])),
-        _table(
+        pages.table(
             ["family", "log loss on forward folds", "spread", "parameters"],
             [
                 [one["family"], _number(one["log_loss"]), _number(one["spread"]), _parameters(one)]
@@ -104,7 +97,7 @@ def weekly(loop: Loop, as_of: datetime) -> Path:
     parts += [f"<p lang='{note.language}'>{escape(note.words)}</p>" for note in notes]
     parts.append("<h2>What the rhythms found</h2>")
     parts.append(
-        _table(
+        pages.table(
             ["as of", "use case", "rhythm", "verdict", "why"],
             [
                 [
@@ -192,14 +185,8 @@ def _figure(looks: list[dict]) -> str:
         )
     )
     figure.add_hline(y=0, line_color="#57606a", line_dash="dot")
-    figure.update_layout(
-        yaxis_title="lower Brier score than the champion's",
-        margin={"l": 60, "r": 20, "t": 10, "b": 40},
-        height=340,
-        plot_bgcolor="#fff",
-        yaxis={"gridcolor": "#eaeef2"},
-    )
-    return figure.to_html(full_html=False, include_plotlyjs="inline", config={"displayModeBar": False})
+    figure.update_layout(yaxis_title="lower Brier score than the champion's", height=340)
+    return pages.figure(figure, with_library=True)
 
 
 def _look(look: dict) -> list[str]:
@@ -226,27 +213,9 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def _table(names: list[str], rows: list[list[str]]) -> str:
-    head = "".join(f"<th scope='col'>{escape(name)}</th>" for name in names)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
 def _written(loop: Loop, name: str, title: str, parts: list[str]) -> Path:
-    return _put(
-        loop,
-        name,
-        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{escape(title)}</title>"
-        f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style></head>"
-        f"<body><h1>{escape(title)}</h1>{''.join(parts)}</body></html>",
-    )
+    return _put(loop, name, pages.page(title, parts))
 
 
 def _put(loop: Loop, name: str, page: str) -> Path:
-    folder = loop.settings.home / "reports"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.html"
-    draft = path.with_suffix(".draft")
-    draft.write_text(page, encoding="utf-8")
-    draft.replace(path)
-    return path
+    return pages.put(loop.settings.home / "reports" / f"{name}.html", page)

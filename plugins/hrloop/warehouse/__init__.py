@@ -1,12 +1,12 @@
 """Postgres: the embedded server, connections by role, bulk reads and writes, and the ``loop`` tables."""
 
 from hrloop.settings import Settings
-from hrloop.warehouse.bootstrap import bootstrap
+from hrloop.warehouse.bootstrap import bootstrap, copy, drop
 from hrloop.warehouse.connections import Warehouse
 from hrloop.warehouse.scratch import scratch
 from hrloop.warehouse.server import EmbeddedServer, ServerError
 
-__all__ = ["EmbeddedServer", "ServerError", "Warehouse", "open_warehouse", "scratch"]
+__all__ = ["EmbeddedServer", "ServerError", "Warehouse", "copy", "drop", "open_warehouse", "scratch"]
 
 
 def open_warehouse(settings: Settings) -> Warehouse:

@@ -3,6 +3,9 @@
 Least privilege: each role gets what its step of the loop needs, and ``public`` gets nothing.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -33,26 +36,54 @@ def bootstrap(warehouse: Warehouse) -> bool:
     """
     if _seems_current(warehouse) or _current(warehouse):
         return False
-    server = create_engine(
-        warehouse.admin.set(drivername="postgresql+psycopg2"), isolation_level="AUTOCOMMIT"
-    )
-    try:
-        with server.connect() as connection:
-            connection.execute(text("select pg_advisory_lock(:key)"), {"key": _LOCK})
-            if _is_superuser(connection):
-                # A failing statement must not leave a password in the server's log.
-                connection.execute(text("set log_min_error_statement = 'panic'"))
-            _make_roles(connection, warehouse)
-            _make_databases(connection, warehouse)
-            with warehouse.engine("admin").begin() as inside:
-                _make_schemas(inside)
-            with warehouse.engine("admin").begin() as inside:
-                command.upgrade(_migrations(inside), "head")
-                inside.execute(text(f"grant select on {VERSION_TABLE} to {ASKING}"))
-            connection.execute(text("select pg_advisory_unlock(:key)"), {"key": _LOCK})
-    finally:
-        server.dispose()
+    with _maintenance(warehouse) as connection:
+        connection.execute(text("select pg_advisory_lock(:key)"), {"key": _LOCK})
+        if _is_superuser(connection):
+            # A failing statement must not leave a password in the server's log.
+            connection.execute(text("set log_min_error_statement = 'panic'"))
+        _make_roles(connection, warehouse)
+        _make_databases(connection, warehouse)
+        with warehouse.engine("admin").begin() as inside:
+            _make_schemas(inside)
+        with warehouse.engine("admin").begin() as inside:
+            command.upgrade(_migrations(inside), "head")
+            inside.execute(text(f"grant select on {VERSION_TABLE} to {ASKING}"))
+        connection.execute(text("select pg_advisory_unlock(:key)"), {"key": _LOCK})
     return True
+
+
+def copy(server: Warehouse, template: str, name: str, owner: str | None = None) -> None:
+    """Make the database ``name`` a copy of another one of the server, in place of what it was before.
+
+    Nobody may be connected to the template. Warehouses (no ``owner``) let in the roles of the loop, a
+    service's database only its owner.
+    """
+    drop(server, name)
+    with _maintenance(server) as connection:
+        quote = connection.dialect.identifier_preparer.quote
+        owned = f" owner {owner}" if owner else ""
+        connection.execute(text(f"create database {quote(name)} template {quote(template)}{owned}"))
+        connection.execute(text(f"revoke all on database {quote(name)} from public"))
+        if owner is None:
+            _let_in(connection, name)
+
+
+def drop(server: Warehouse, name: str) -> None:
+    """Drop a database of the server, whoever is connected to it. Nothing happens when there is none."""
+    with _maintenance(server) as connection:
+        quote = connection.dialect.identifier_preparer.quote
+        connection.execute(text(f"drop database if exists {quote(name)} with (force)"))
+
+
+@contextmanager
+def _maintenance(server: Warehouse) -> Iterator[Connection]:
+    """A connection to the server's own database, in which each statement is its own transaction."""
+    engine = create_engine(server.admin.set(drivername="postgresql+psycopg2"), isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
 
 
 def _migrations(connection: Connection | None = None) -> Config:
@@ -112,12 +143,14 @@ def _make_databases(connection: Connection, warehouse: Warehouse) -> None:
         if name not in there:
             connection.execute(text(f"create database {quote(name)}" + (f" owner {owner}" if owner else "")))
         connection.execute(text(f"revoke all on database {quote(name)} from public"))
-    for role in ROLES:
-        connection.execute(text(f"grant connect on database {quote(warehouse.database)} to {role}"))
+    _let_in(connection, warehouse.database)
+
+
+def _let_in(connection: Connection, database: str) -> None:
+    name = connection.dialect.identifier_preparer.quote(database)
+    connection.execute(text(f"grant connect on database {name} to {', '.join(ROLES)}"))
     # ADBC and the loader stage rows in temporary tables before they merge them.
-    connection.execute(
-        text(f"grant temporary on database {quote(warehouse.database)} to loader, engine, transformer")
-    )
+    connection.execute(text(f"grant temporary on database {name} to loader, engine, transformer"))
 
 
 def _make_schemas(connection: Connection) -> None:

@@ -1,0 +1,417 @@
+"""One replay: a practice company in closed loop, month by month, with the engine's own steps.
+
+Exports arrive on the first of a month. That day they are taken in and judged, the warehouse is built, the
+rhythms run, and the round is decided by what is in charge then; people review, and the company lives the
+month under the decisions. Rhythms run again a week apart until the next exports: a run a week stands for the
+daily ones, as nothing arrives between. The warehouse is built once a month, for all its as_ofs: it is read as
+of each of them out of its time columns.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import text
+
+from hrloop import as_of as moments
+from hrloop import features, practice, release, sources
+from hrloop.learning import Fitted, calibration
+from hrloop.release import Release
+from hrloop.replay import measures
+from hrloop.replay.company import APPLICATION, decided, reviewed
+from hrloop.replay.policies import POLICIES, Policy, Rhythm, write_project
+from hrloop.replay.registry import StoreRegistry, open_registry
+from hrloop.replay.scenarios import SCENARIOS
+from hrloop.rhythms import Loop, decisions, intake, matured, milestones
+from hrloop.settings import Settings
+from hrloop.usecase import UseCase
+from hrloop.warehouse import Warehouse, copy, drop
+
+START = date(2023, 10, 1)
+WEEK, DAY = timedelta(days=7), timedelta(days=1)
+REVIEWED_SHARE = 0.27  # of the applications of a month: what recruiters get round to (400 of 1,500)
+SEEN_DAYS = 91  # outcomes of the last quarter, by which accuracy is commonly told
+RESULTS = "months.jsonl"
+AS_DECLARED = Policy("as declared, without rhythms", weekly=())
+APPROVAL = "Approved as proposed: the rule of the replay."
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How large a company, how long a past and how many months are replayed, and how often rhythms run.
+
+    ``applications``: a month. ``change``: month of the replay in which a scenario begins. ``weeks``: as_ofs a
+    month, a week apart from its first day on. ``milestone``: months to the outcome that is learnt.
+    """
+
+    use_case: str
+    applications: int
+    history: int
+    months: int
+    change: int
+    milestone: int
+    weeks: int = 4
+
+    def __post_init__(self):
+        for name, least, most in (("history", 1, 120), ("months", 1, 120), ("weeks", 1, 4)):
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} is {getattr(self, name)}; give {least} to {most}")
+
+    @property
+    def declared(self) -> dict[str, float]:
+        """What is declared otherwise for every policy, by dotted key."""
+        return {"outcome.label_milestone": self.milestone}
+
+
+@dataclass(frozen=True, order=True)
+class Case:
+    """What is replayed: a policy in a scenario with a seed."""
+
+    scenario: str
+    seed: int
+    policy: str
+
+    def __post_init__(self):
+        for name, value, known in (
+            ("scenario", self.scenario, SCENARIOS),
+            ("policy", self.policy, POLICIES),
+        ):
+            if value not in known:
+                raise ValueError(f"there is no {name} {value!r}; there are {', '.join(known)}")
+
+    @property
+    def name(self) -> str:
+        return f"{self.scenario}-{self.seed}-{self.policy}"
+
+
+def results(folder: Path) -> list[dict]:
+    """The months of a replay that are on file, in their order; a line that was cut short does not count."""
+    return [json.loads(line) for line in _lines(folder)]
+
+
+def lived(folder: Path) -> int:
+    """How many months of a replay are on file."""
+    return len(_lines(folder))
+
+
+def _lines(folder: Path) -> list[str]:
+    path = folder / RESULTS
+    return path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+
+
+def _keep(folder: Path, row: dict) -> None:
+    """Put a month on file behind the others, in place of a line that was cut short."""
+    draft = folder / f"{RESULTS}.draft"
+    draft.write_text("".join(f"{line}\n" for line in [*_lines(folder), json.dumps(row)]), encoding="utf-8")
+    draft.replace(folder / RESULTS)
+
+
+# --- the past, which replays of one scenario and seed share ----------------------------------------------
+
+
+def prepare(server: Warehouse, folder: Path) -> None:
+    """Make what replays in this folder begin as: a warehouse and MLflow's database, both without rows."""
+    sources.ensure_tables(server)
+    server.dispose()  # a template must have no other connections
+    template = _template(folder)
+    copy(server, server.database, template)
+    copy(server, "template1", f"{template}_mlflow", owner="mlflow")
+    open_registry(
+        server.url("mlflow").set(database=f"{template}_mlflow"), server.settings.home / "artefacts", "none"
+    )
+    with server.engine("admin").connect() as connection:  # MLflow keeps its connections
+        ended = text("select pg_terminate_backend(pid) from pg_stat_activity where datname = :name")
+        connection.execute(ended, {"name": f"{template}_mlflow"})
+    server.dispose()
+
+
+def _template(folder: Path) -> str:
+    return database_of(folder / "template")
+
+
+def write_past(server: Warehouse, setting: Setting, scenario: str, seed: int, folder: Path) -> None:
+    """A company's past in a folder and a database of its own: written, taken in, judged and built."""
+    shutil.rmtree(folder, ignore_errors=True)
+    settings = _settings(server, folder, database_of(folder), seed)
+    write_project(AS_DECLARED, setting.use_case, setting.declared, settings.project, folder / "project")
+    settings = settings.model_copy(update={"project": folder / "project"})
+    copy(server, _template(folder.parent), settings.database)
+    happens = SCENARIOS[scenario](setting.history - 1 + setting.change)
+    practice.history(settings, setting.history, seed, setting.applications, start=START, scenario=happens)
+    loop = Loop(settings, replace(server, database=settings.database, settings=settings, _engines={}))
+    intake.ingest(loop, arrival(setting, 0))
+    intake.gate(loop, arrival(setting, 0))
+    intake.build(loop, arrival(setting, 0))
+    loop.warehouse.dispose()
+    (folder / "written").touch()
+
+
+def arrival(setting: Setting, month: int) -> datetime:
+    """When a month of the replay begins: on the day its exports come, at 06:00."""
+    years, months = divmod(START.year * 12 + START.month - 1 + setting.history + month, 12)
+    return datetime(years, months + 1, 1, 6, tzinfo=UTC)
+
+
+def _settings(server: Warehouse, folder: Path, database: str, seed: int) -> Settings:
+    """Settings of an installation of its own on this server; its draws follow from the seed."""
+    secrets = folder / "secrets"
+    if not secrets.exists():
+        shutil.copytree(server.settings.home / "secrets", secrets)
+        for name in ("audit_key", "pseudonym_key"):
+            (secrets / name).write_text(f"{name} of replay {seed}", encoding="utf-8")
+    return server.settings.model_copy(update={"home": folder, "landing_dir": None, "database": database})
+
+
+def database_of(folder: Path) -> str:
+    """The name of the database of a replay, or of a past, in this folder."""
+    return f"replay_{folder.parent.name}_{folder.name}".replace("-", "_")
+
+
+# --- one replay ------------------------------------------------------------------------------------------
+
+
+def replay(server: Warehouse, setting: Setting, case: Case, past: Path, folder: Path) -> None:
+    """Live through the months that are not on file yet. Finished, only the results stay."""
+    done = lived(folder)
+    if done == setting.months:
+        return
+    database = database_of(folder)
+    if not (folder / "begun").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        for part in ("landing", "truth", "secrets"):
+            shutil.copytree(past / part, folder / part)
+        copy(server, database_of(past), database)
+        copy(server, f"{_template(past.parent)}_mlflow", f"{database}_mlflow", owner="mlflow")
+        policy, project = POLICIES[case.policy], server.settings.project
+        write_project(policy, setting.use_case, setting.declared, project, folder / "project")
+        (folder / "begun").touch()
+    run = Run.open(server, setting, case, folder)
+    for month in range(done, setting.months):
+        _keep(folder, run.month(month))
+    run.loop.warehouse.dispose()
+    drop(server, database)
+    drop(server, f"{database}_mlflow")
+    for part in folder.iterdir():
+        if part.is_dir():
+            shutil.rmtree(part)
+
+
+@dataclass
+class Run:
+    """A replay at work."""
+
+    setting: Setting
+    policy: Policy
+    loop: Loop
+    owner: StoreRegistry
+    declaration: UseCase
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, server: Warehouse, setting: Setting, case: Case, folder: Path) -> "Run":
+        """The replay in this folder, as far as it has come."""
+        database = database_of(folder)
+        settings = _settings(server, folder, database, case.seed)
+        settings = settings.model_copy(update={"project": folder / "project"})
+        url = server.url("mlflow").set(database=f"{database}_mlflow")
+        registry, owner = open_registry(url, folder / "artefacts", setting.use_case)
+        warehouse = replace(server, database=database, settings=settings, _engines={})
+        loop = Loop(settings, warehouse, registry)
+        declaration = loop.use_case(setting.use_case)
+        if declaration.decision.case_key != APPLICATION:
+            raise ValueError(
+                f"{declaration.name} decides on {declaration.decision.case_key}; the truth that a replay"
+                f" measures by is kept of each {APPLICATION}"
+            )
+        return cls(setting, POLICIES[case.policy], loop, owner, declaration)
+
+    def month(self, month: int) -> dict:
+        """Live through a month, and measure it. Cut short and run again, it ends as it would have ended."""
+        self.seconds.clear()
+        first = arrival(self.setting, month)
+        row = {"month": month, "as_of": moments.text(first), "verdicts": [], "refusals": []}
+        as_ofs = self.take_in(first)
+        for number, as_of in enumerate(as_ofs):
+            self.rhythms(self.policy.weekly + (() if number else self.policy.monthly), as_of, row)
+            if number == 0:
+                row |= self.decide(as_of)
+        row["changes"] = self.changes(first, as_ofs[0]) if as_ofs else []
+        row |= self.answer(first)
+        return row | {"seconds": {name: round(spent, 3) for name, spent in self.seconds.items()}}
+
+    def take_in(self, first: datetime) -> list[datetime]:
+        """Take in, judge and build what arrived, and return the month's as_ofs at which the gate is open.
+
+        While the gate stays shut it is tried every day of the first week, as corrected deliveries come; from
+        then on once a week.
+        """
+        as_ofs: list[datetime] = []
+        for day in (*range(7), 7, 14, 21)[: 6 + self.setting.weeks]:
+            if as_ofs and day % 7:
+                continue
+            as_of = first + day * DAY
+            with self.timed("ingest"):
+                intake.ingest(self.loop, as_of)
+            with self.timed("gate"):
+                try:
+                    intake.gate(self.loop, as_of)
+                except intake.GateFailed:
+                    continue
+            as_ofs.append(as_of)
+        if as_ofs:
+            with self.timed("build"):
+                intake.build(self.loop, *as_ofs)
+        return as_ofs
+
+    def rhythms(self, rhythms: Sequence[Rhythm], as_of: datetime, row: dict) -> None:
+        """Run rhythms one after the other; what is proposed is approved and released at once.
+
+        A refusal is told, as its DAG would fail, and holds up nothing else.
+        """
+        name = self.declaration.name
+        for rhythm in rhythms:
+            with self.timed(rhythm.__name__):
+                try:
+                    found = rhythm(self.loop, name, as_of)
+                except ValueError as refusal:
+                    row["refusals"].append([moments.text(as_of), rhythm.__name__, str(refusal)])
+                    continue
+            if found and found.get("verdict"):
+                row["verdicts"].append([moments.text(as_of), rhythm.__name__, found["verdict"]])
+            if found and found.get("verdict") == "promote":
+                with self.timed("release"):
+                    for version in self.owner.requested(name):
+                        release.approve(self.owner, self.declaration, version, APPROVAL)
+                        release.promote(
+                            self.loop.warehouse, self.loop.registry, self.declaration, version, as_of
+                        )
+
+    def decide(self, as_of: datetime) -> dict:
+        """The month's round, its reviews, and how good it truly is, and looks."""
+        loop, declaration = self.loop, self.declaration
+        with self.timed("decide"):
+            decisions.decide(loop, declaration.name, as_of)
+        with self.timed("milestones"):
+            milestones.report(loop, declaration.name, as_of)
+        row = {}
+        if self.policy.reviewed:
+            with self.timed("reviews"):
+                limit = round(REVIEWED_SHARE * self.setting.applications)
+                row["reviewed"] = reviewed(loop.warehouse, declaration, as_of, limit)
+        with self.timed("measure"):
+            return row | self._measured(as_of)
+
+    def _measured(self, as_of: datetime) -> dict:
+        """The round of an as_of beside the truth, and the accuracy that its champion shows on labels."""
+        loop, declaration = self.loop, self.declaration
+        frame = matured.training_frame(loop, declaration, as_of)
+        entries = [entry for entry in release.read(loop.warehouse, declaration.name) if entry.as_of <= as_of]
+        labels = int((frame["label_status"] == "observed").sum())
+        rows = loop.warehouse.read(
+            "engine",
+            "select case_key, probability, recommended_action as action, route from loop.decisions"
+            " where use_case = :use_case and as_of = :as_of order by case_key",
+            use_case=declaration.name,
+            as_of=as_of,
+        ).to_pandas()
+        row = {"labels": labels, "decided": len(rows), "version": release.standing(entries).champion}
+        if rows.empty:
+            return row
+        rows["chance"] = rows["case_key"].map(self._chances())
+        rows = matured.with_protected(loop, declaration, rows, as_of)
+        advanced = (rows["action"] == declaration.decision.actions.positive).to_numpy()
+        chance, probability = rows["chance"].to_numpy(), rows["probability"].to_numpy()
+        return row | {
+            "true": measures.expected(chance, probability),
+            "ceiling": measures.expected(chance, chance),
+            "base_rate": float(chance.mean()),
+            "advanced": float(chance[advanced].mean()),
+            "selections": measures.selections(rows, advanced, declaration.protected.attributes),
+            "routed": int((rows["route"] == "review").sum()),
+            "seen": _seen(frame, self._in_charge(entries), as_of),
+        }
+
+    def changes(self, first: datetime, as_of: datetime) -> list[dict]:
+        """What changed in charge since ``first``, and what that truly did to the decisions of a round.
+
+        Of each change: kind, versions, and the figures of the round's cases under what was in charge before
+        and what was after it.
+        """
+        name = self.declaration.name
+        entries = release.read(self.loop.warehouse, name)
+        cases = features.scoring_frame(self.loop.warehouse, self.declaration, as_of)
+        chance = cases["case_key"].map(self._chances()).to_numpy()
+        told = []
+        for number, entry in enumerate(entries):
+            if entry.as_of < first or entry.kind not in ("promote", "roll_back", "calibrate"):
+                continue
+            sides = (self._in_charge(entries[:number]), self._in_charge(entries[: number + 1]))
+            before, after = (measures.expected(chance, fitted.probability(cases)) for fitted in sides)
+            told.append(
+                {
+                    "kind": entry.kind,
+                    "verdict": entry.verdict,
+                    "version": entry.version,
+                    "previous": entry.previous_version,
+                    "before": before,
+                    "after": after,
+                }
+            )
+        return told
+
+    def _in_charge(self, entries: Sequence[Release]) -> Fitted:
+        """The champion after these rows of the ledger, under the calibrator that is then live."""
+        standing = release.standing(entries)
+        fitted = self.loop.registry.load(self.declaration.name, standing.champion).fitted
+        live = standing.calibration
+        if live is None:
+            return fitted
+        return fitted.recalibrated(calibration.from_dict(live.evidence["details"]["calibrator"]))
+
+    def answer(self, first: datetime) -> dict:
+        """The company lives the month under the decisions; whom it hired, and how good they truly are."""
+        with self.timed("company"):
+            settings = self.loop.settings
+            given = decided(self.loop.warehouse, [self.declaration])
+            practice.answer(settings, f"{first - DAY:%Y-%m}", given)
+            chances = self._chances()
+            chosen = chances[chances.index.isin(hired(settings.landing, first))]
+            return {"hired": len(chosen), "quality": float(chosen.mean()) if len(chosen) else None}
+
+    def _chances(self) -> pd.Series:
+        """The true probability of a good outcome at the milestone that is learnt, by case."""
+        truth = practice.truth(self.loop.settings).set_index("application_id")
+        return truth[f"probability_good_at_{self.declaration.outcome.label_milestone}"]
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Count the seconds of a block under this name."""
+        began = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+
+
+def _seen(frame: pd.DataFrame, champion: Fitted, as_of: datetime) -> dict:
+    """What is told of a champion by the outcomes of the last quarter that it did not learn from."""
+    known = (frame["label_status"] == "observed") & frame["selected"].astype(bool)
+    rows = frame[known & (frame["label_known_at"] > as_of - timedelta(days=SEEN_DAYS))]
+    rows = matured.unseen(rows, champion)
+    told = measures.seen(rows["label"].to_numpy(), champion.probability(rows)) if len(rows) else {}
+    return {"labels": len(rows), **told}
+
+
+def hired(landing: Path, month: datetime) -> np.ndarray:
+    """The applications that ended in a hire in the month that begins then, by the exports of that month."""
+    following = (month.replace(day=1) + 31 * DAY).replace(day=1)
+    events = pd.read_csv(
+        landing / "ats" / "application_events" / f"{following:%Y-%m-%d}.csv.gz",
+        usecols=["application_id", "stage"],
+    )
+    return events.loc[events["stage"] == "hired", "application_id"].unique()

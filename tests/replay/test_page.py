@@ -1,0 +1,136 @@
+"""The command and its page: what is on file is told as it is, and what failed makes the command fail."""
+
+import json
+
+import numpy as np
+import pytest
+from hrloop.cli import app
+from hrloop.cli import replay as command
+from hrloop.replay import pool, report, runs
+from hrloop.replay.runs import Case, Setting
+from hrloop.rhythms import Loop
+from hrloop.settings import Settings
+from typer.testing import CliRunner
+
+MONTHS = 8
+SETTING = Setting("recruitment", 300, history=9, months=MONTHS, change=2, milestone=3, weeks=1)
+OPTIONS = (
+    f"replay recruitment --seeds 3 --months {MONTHS} --history 9 --applications 300 --change 2 --milestone 3"
+    " --weeks 1"
+).split()
+CASES = [
+    Case("steady", seed, policy) for policy in ("static", "naive", "loop") for seed in (1, 2, 3)
+]  # as the command's defaults have it
+
+
+def row(month: int, case: Case) -> dict:
+    """A month in which the loop is as good as static in ranking, and better by 0.02 in Brier score."""
+    r = np.random.default_rng([month, case.seed])
+    brier = 0.21 + 0.002 * r.random() - 0.02 * (case.policy == "loop")
+    figures = {"auc": 0.7 + 0.01 * case.seed, "brier": brier, "calibration": 0.1}
+    worse = {"kind": "promote", "version": 2, "previous": 1, "verdict": "promote"}
+    return {
+        "month": month,
+        "as_of": "2024-07-01T06:00:00Z",
+        "verdicts": [],
+        "refusals": [],
+        "decided": 300,
+        "version": 1,
+        "reviewed": 81,
+        "routed": 200,
+        "labels": 100,
+        "true": figures,
+        "ceiling": {"auc": 0.9, "brier": 0.12, "calibration": 0.0},
+        "seen": {"labels": 50, "auc": 0.6, "brier": 0.25, "calibration": 0.1} if month else {"labels": 0},
+        "selections": {"gender": {"female": [20, 100], "male": [40, 160], "diverse": [0, 2]}},
+        "changes": [worse | {"before": {"brier": 0.20}, "after": {"brier": 0.21}}]
+        if case.policy == "naive" and month == 3
+        else [],
+        "hired": 30,
+        "quality": 0.6,
+        "seconds": {"build": 2.0, "gate": 1.0},
+    }
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch) -> Settings:
+    settings = Settings(home=tmp_path)
+    monkeypatch.setattr(command, "loop", lambda: Loop(settings))
+    return settings
+
+
+@pytest.fixture
+def on_file(settings):
+    """Nine replays on file, as a call before would have left them."""
+    folder = pool.folder_of(settings, SETTING)
+    for case in CASES:
+        (folder / case.name).mkdir(parents=True)
+        lines = [json.dumps(row(month, case)) for month in range(MONTHS)]
+        (folder / case.name / runs.RESULTS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_what_is_on_file_is_told_and_nothing_is_run_again(settings, on_file):
+    found = CliRunner().invoke(app, OPTIONS)
+    assert found.exit_code == 0, found.output
+    page = (settings.home / "reports" / "replay.html").read_text(encoding="utf-8")
+    assert "9 of 9 replays" in page
+    assert "Brier score 0.0200 better than static (95 % interval 0.0200 to 0.0200)." in page
+    assert "AUC 0.000 worse than static (95 % interval 0.000 to 0.000): these seeds cannot tell." in page
+    assert "0.80" in page, "the lowest impact ratio, of 20 and 25 %"
+    assert "What this does not show" in page
+    assert "hrloop replay recruitment --policies static,naive,loop --scenarios steady --seeds 3" in page
+    assert "http://" not in page.split("<body>")[0]
+    assert not (settings.home / "replay" / "installation").exists(), "no Postgres was started"
+
+
+def test_the_ends_of_replays(on_file):
+    kept = {case: runs.results(on_file / case.name) for case in CASES}
+    kept[CASES[0]] = kept[CASES[0]][:-1]
+    months, ends = report.tables(kept, SETTING, minimum=30)
+    assert len(months) == len(CASES) * MONTHS - 1
+    assert len(ends) == len(CASES) - 1, "one that is not finished has no end"
+    naive = ends[ends["policy"] == "naive"]
+    assert (naive["promotions"] == 1).all()
+    assert (naive["false_promotions"] == 1).all()
+    assert ends["ratio_gender"].tolist() == pytest.approx([0.8] * len(ends))
+    gain = report.paired(ends, "loop", "naive", "true_brier")
+    assert (gain.value, gain.n) == (pytest.approx(0.02), 3)
+    assert report.paired(ends, "loop", "static", "true_brier").n == 2, "by the seeds that both have"
+    assert report.paired(ends, "loop", "no-gate", "true_auc").n == 0
+
+
+def test_what_failed_makes_the_command_fail_after_the_page_is_written(settings, on_file, monkeypatch):
+    (on_file / CASES[-1].name / runs.RESULTS).unlink()
+    monkeypatch.setattr(pool, "replay_all", lambda *_: {CASES[-1].name: "Traceback: the disk is full"})
+    found = CliRunner().invoke(app, OPTIONS)
+    assert found.exit_code != 0
+    assert "the disk is full" in found.output
+    assert str(found.exception).startswith("steady-3-loop: failed; the logs are in")
+    assert "1 are not finished" in (settings.home / "reports" / "replay.html").read_text(encoding="utf-8")
+
+
+def test_without_anything_on_file_there_is_no_page(settings):
+    with pytest.raises(FileNotFoundError, match="run `make it`"):
+        report.write(settings, SETTING, CASES, "make it")
+
+
+def test_what_figures_follow_from_names_their_folder(settings, tmp_path):
+    def project(**files: str) -> Settings:
+        for name in ("models/a.yaml", "plugins/hrloop/x.py", "plugins/hrloop/replay/report.py"):
+            path = tmp_path / "project" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(files.get(path.stem, ""), encoding="utf-8")
+        return settings.model_copy(update={"project": tmp_path / "project"})
+
+    before = pool.folder_of(project(), SETTING)
+    assert pool.folder_of(project(report="another page"), SETTING) == before
+    assert pool.folder_of(project(a="another threshold"), SETTING) != before
+    assert pool.folder_of(project(x="other code"), SETTING) != before
+    assert pool.folder_of(project(), Setting(**{**SETTING.__dict__, "months": 9})) != before
+
+
+def test_two_calls_at_once_are_one_too_many(settings):
+    (settings.home / "replay").mkdir(parents=True)
+    with pool._alone(settings), pytest.raises(pool.Busy, match="another replay runs"), pool._alone(settings):
+        pass

@@ -1,0 +1,121 @@
+"""A replay: what it leaves, and that one which was cut short leaves the same."""
+
+from pathlib import Path
+
+import pytest
+from hrloop.replay import runs
+from hrloop.replay.registry import open_registry
+from hrloop.replay.runs import Case, Run, Setting
+from mlflow.exceptions import MlflowException
+from sqlalchemy import text
+
+pytestmark = pytest.mark.usefixtures("stores_in_process")
+
+
+def without_seconds(rows: list[dict]) -> list[dict]:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def replayed(stores_in_process, small_server, small, past) -> list[dict]:
+    """The months of the naive policy, lived through at once."""
+    folder = past.parent / "whole" / "steady-1-naive"
+    runs.replay(small_server, small, Case("steady", 1, "naive"), past, folder)
+    return runs.results(folder)
+
+
+def test_every_month_a_version_decides_on_everybody_and_is_measured(replayed):
+    assert [row["month"] for row in replayed] == [0, 1]
+    assert [row["version"] for row in replayed] == [1, 3], "two proposals a month, the first for the round"
+    for row in replayed:
+        assert row["refusals"] == []
+        assert row["decided"] > 140
+        assert 0.3 < row["true"]["auc"] < row["ceiling"]["auc"] < 1
+        assert row["ceiling"]["brier"] < row["true"]["brier"] < 0.5
+        assert row["hired"] > 0
+        assert 0 < row["quality"] < 1
+        assert sum(n for _, n in row["selections"]["gender"].values()) <= row["decided"]
+    promoted = [change for row in replayed for change in row["changes"]]
+    assert [change["version"] for change in promoted] == [2, 3, 4]
+    assert all(change["previous"] == change["version"] - 1 for change in promoted)
+    # one month's last is the next month's version of before, on other people
+    assert promoted[0]["after"] != promoted[1]["before"]
+    assert not Path("mlflow.db").exists(), "MLflow opened a store of its own where the tests were called"
+
+
+def test_cut_short_and_called_again_it_ends_as_it_would_have_ended(
+    small_server, small, past, replayed, monkeypatch
+):
+    folder, case = past.parent / "cut" / "steady-1-naive", Case("steady", 1, "naive")
+    answer = Run.answer
+
+    def torn(self, first):
+        if first == runs.arrival(small, 1):
+            raise ConnectionError("the power fails")
+        return answer(self, first)
+
+    monkeypatch.setattr(Run, "answer", torn)
+    with pytest.raises(ConnectionError):
+        runs.replay(small_server, small, case, past, folder)
+    with open(folder / runs.RESULTS, "a", encoding="utf-8") as file:
+        file.write('{"month": 1, "as_of"')
+    assert len(runs.results(folder)) == 1
+    monkeypatch.undo()
+    runs.replay(small_server, small, case, past, folder)
+    assert without_seconds(runs.results(folder)) == without_seconds(replayed)
+
+
+def test_a_finished_replay_leaves_its_results_alone_and_is_not_run_again(
+    small_server, small, past, replayed, monkeypatch
+):
+    folder = past.parent / "whole" / "steady-1-naive"
+    assert {path.name for path in folder.iterdir()} == {"begun", runs.RESULTS}
+    with small_server.engine("admin").connect() as connection:
+        names = connection.scalars(text("select datname from pg_database")).all()
+    small_server.dispose()
+    assert not [name for name in names if name.startswith(runs.database_of(folder))]
+    monkeypatch.setattr(Run, "open", lambda *_: pytest.fail("it was run again"))
+    runs.replay(small_server, small, Case("steady", 1, "naive"), past, folder)
+
+
+def test_the_door_of_the_registry_is_the_servers(small_server, past, tmp_path):
+    name = f"{runs.database_of(past.parent / 'template')}_mlflow"
+    url = small_server.url("mlflow").set(database=name)
+    service, owner = open_registry(url, tmp_path / "artefacts", "a_case")
+    assert str(url.password) not in repr(service)
+    asked = {"approval.requested_at": "2026-10-01T06:00:00Z", "approval.status": "requested"}
+    with service.client() as client:
+        client.create_registered_model("a_case")
+        client.create_model_version("a_case", "file:///nowhere", tags=asked)
+    with service.client() as client, pytest.raises(MlflowException, match="cannot judge a version"):
+        client.set_model_version_tag("a_case", "1", "approval.status", "approved")
+    with owner.client() as client:
+        for key in ("approval.by", "approval.at"):
+            with pytest.raises(MlflowException, match="is not for typing"):
+                client.set_model_version_tag("a_case", "1", key, "ada")
+        with pytest.raises(MlflowException, match="may not move the alias"):
+            client.set_registered_model_alias("a_case", "champion", "1")
+        client.set_model_version_tag("a_case", "1", "approval.reason", "It will do.")
+        client.set_model_version_tag("a_case", "1", "approval.status", "approved")
+    tags = service.version("a_case", 1).tags
+    assert (tags["approval.status"], tags["approval.by"]) == ("approved", "owner")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"months": 0}, "months is 0; give 1 to"),
+        ({"weeks": 5}, "weeks is 5"),
+        ({"history": 0}, "history is 0"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(small, wrong, says):
+    with pytest.raises(ValueError, match=says):
+        Setting(**{**small.__dict__, **wrong})
+
+
+def test_a_case_that_is_not_known_is_refused():
+    with pytest.raises(ValueError, match="no scenario 'stedy'; there are steady"):
+        Case("stedy", 1, "loop")
+    with pytest.raises(ValueError, match="no policy 'blind'; there are static"):
+        Case("steady", 1, "blind")
