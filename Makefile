@@ -57,6 +57,7 @@ bench: setup  ## measure speed and memory beside their references (SIZES="10000 
 
 figures: setup  ## measure and draw anew the figures of docs/
 	@$(BIN)/python docs/figures/calibration_shift.py
+	$(BIN)/python docs/figures/real_data.py
 
 up: setup  ## keep Postgres, MLflow and Airflow running; print where and how to log in
 	@$(BIN)/hrloop up

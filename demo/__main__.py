@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from hrloop import as_of as moments
 from hrloop import practice, release, services, settings
 from hrloop.cli.operate import prepare, show
-from hrloop.cli.practice import decided, reviewed
+from hrloop.cli.practice import alerted, decided, reviewed
 from hrloop.rhythms import Loop, verdict_of
 from hrloop.rhythms.status import status
 from hrloop.warehouse import EmbeddedServer, steps
@@ -20,7 +20,6 @@ from rich.table import Table
 
 from demo.dags import Dags
 
-USE_CASE = "recruitment"
 PAST_MONTHS = 34  # 2023-10 to 2026-07; the next month's applications arrive incomplete
 FIRST = datetime(2026, 8, 1, 6, tzinfo=UTC)
 BAD = datetime(2026, 9, 1, 6, tzinfo=UTC)
@@ -30,7 +29,7 @@ VERDICT = datetime(
     2026, 11, 1, 6, tzinfo=UTC
 )  # the experiment that begins with OUTCOMES has had its four weeks
 
-REVIEWED = 400  # decisions that recruiters get round to in a month
+REVIEWED = 400  # decisions of a use case that people get round to in a month
 INTAKE = ("ingest", "quality_gate", "warehouse")
 console = Console(width=120, highlight=False)
 
@@ -69,36 +68,45 @@ class Demo:
         practice.history(self.loop.settings, months=PAST_MONTHS)
         self.run(FIRST, *INTAKE)
         self.run(FIRST, "weekly_retraining")
-        self.approve()
-        self.run(FIRST, "weekly_retraining", "decisions", "milestones")
+        self.approve(FIRST)
+        self.run(FIRST, "decisions", "milestones")
 
-    def approve(self) -> None:
-        """Approve what was proposed in the name of the practice company's model owner."""
+    def approve(self, as_of: datetime) -> None:
+        """Approve what was proposed in the name of the practice company's model owners, and release it."""
         loop = self.loop
         registry = release.connect(loop.settings, user=services.OWNER)
-        use_case = loop.use_case(USE_CASE)
-        for version in registry.requested(USE_CASE):
-            release.approve(registry, use_case, version, "Its evidence is convincing (demo).")
-            self.say(f"The model owner approves {USE_CASE} version {version}")
+        approved = []
+        for name, use_case in loop.use_cases().items():
+            for version in registry.requested(name):
+                release.approve(registry, use_case, version, "Its evidence is convincing (demo).")
+                approved.append(f"{name} version {version}")
+        if approved:
+            self.say(f"The model owners approve {', '.join(approved)}")
+            self.run(as_of, "weekly_retraining")
 
     def next_month(self, month: str) -> None:
         """The company lives on, following the loop's decisions, and exports what happened."""
         self.say(f"The practice company answers the decisions on the applications of {month}")
-        practice.answer(self.loop.settings, month, decided(self.loop.warehouse))
+        warehouse, use_cases = self.loop.warehouse, self.loop.use_cases().values()
+        practice.answer(
+            self.loop.settings, month, decided(warehouse, use_cases), alerted(warehouse, use_cases)
+        )
 
     def review(self, as_of: datetime) -> None:
-        """Recruiters say what they think of the decisions that the round sent to them."""
-        number = reviewed(self.loop.warehouse, self.loop.use_case(USE_CASE), as_of, REVIEWED)
-        self.say(f"Recruiters review {number} decisions")
+        """Recruiters and HR partners say what they think of the decisions that the round sent to them."""
+        for name, use_case in self.loop.use_cases().items():
+            number = reviewed(self.loop.warehouse, use_case, as_of, REVIEWED)
+            self.say(f"People review {number} decisions of {name}")
 
     def rhythm(self, as_of: datetime, dag_id: str, step: str | None = None) -> None:
-        """Run a rhythm, and tell its verdict with the reasons."""
+        """Run a rhythm for all use cases, and tell its verdicts with the reasons."""
         self.run(as_of, dag_id)
-        found = verdict_of(self.loop, step or dag_id, as_of, USE_CASE)
-        kind = found.get("verdict", "moved" if found.get("moved") else "agreed") or "goes on"
-        reasons = found.get("reasons") or found.get("moved") or []
-        self.verdicts.append((f"{as_of:%Y-%m-%d}", step or dag_id, kind, "; ".join(reasons)))
-        self.say(f"  → [bold]{kind.replace('_', ' ')}[/bold]: {'; '.join(reasons) or '–'}")
+        for name in self.loop.use_cases():
+            found = verdict_of(self.loop, step or dag_id, as_of, name)
+            kind = found.get("verdict", "moved" if found.get("moved") else "agreed") or "goes on"
+            reasons = found.get("reasons") or found.get("moved") or []
+            self.verdicts.append((f"{as_of:%Y-%m-%d}", name, step or dag_id, kind, "; ".join(reasons)))
+            self.say(f"  → {name}: [bold]{kind.replace('_', ' ')}[/bold]: {'; '.join(reasons) or '–'}")
 
     def bad_batch(self) -> None:
         """A batch that is not complete stops everything behind it; its redelivery goes on."""
@@ -108,7 +116,7 @@ class Demo:
             raise RuntimeError("the incomplete batch went through the gate")
         with self.loop.warehouse.engine("engine").connect() as connection:
             behind = [steps.state(connection, "warehouse", steps.EVERY_USE_CASE, BAD)]
-            behind.append(steps.state(connection, "decisions", USE_CASE, BAD))
+            behind += [steps.state(connection, "decisions", name, BAD) for name in self.loop.use_cases()]
         if any(behind):
             raise RuntimeError(f"something ran behind the failed gate: {behind}")
         self.say("The gate failed, as it should, and nothing behind it ran")
@@ -121,7 +129,7 @@ class Demo:
         self.rhythm(OUTCOMES, "daily_calibration")
         self.rhythm(OUTCOMES, "weekly_retraining")
         self.rhythm(OUTCOMES, "monthly_reweighting")
-        self.approve()
+        self.approve(OUTCOMES)
         self.rhythm(OUTCOMES, "release_watch")
         self.rhythm(OUTCOMES, "quarterly_champion_challenger")
         self.run(OUTCOMES, "decisions", "milestones")
@@ -133,7 +141,7 @@ class Demo:
         self.run(VERDICT, "decisions", "milestones")
 
     def summary(self) -> None:
-        table = Table("as of", "rhythm", "verdict", "why", title="The rhythms")
+        table = Table("as of", "use case", "rhythm", "verdict", "why", title="The rhythms")
         for row in self.verdicts:
             table.add_row(*row)
         console.print(table)

@@ -116,6 +116,7 @@ def decided() -> Callable[..., pd.DataFrame]:
             selected=True,
             selection_propensity=np.nan,
             label_status="observed",
+            follow_up=12.0,
             label_known_at=decided_at + pd.Timedelta(days=400),
         )
         good = (0.12 * frame["years_experience"].fillna(4) - 0.2).clip(0.02, 0.98)

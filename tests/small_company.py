@@ -27,7 +27,21 @@ _numbers = itertools.count(1)
 START = datetime(2023, 1, 1, tzinfo=UTC)
 END = datetime(2025, 6, 1, tzinfo=UTC)
 GRACE, GOOD = 60, 3.5
-PARAMETERS = {"good_hire_rating": GOOD, "report_grace_days": GRACE}
+ENTERED_DAYS, EARLY = 45, 4
+DECLARED = {
+    "use_cases": {
+        "recruitment": {
+            "milestones": [3, 6, 12, 24], "label_milestone": 12,
+            "positive_action": "advance", "negative_action": "decline",
+            "good_hire_rating": GOOD, "report_grace_days": GRACE,
+        },
+        "attrition": {
+            "milestones": [3, 6], "label_milestone": 6,
+            "positive_action": "alert", "negative_action": "none",
+            "resignation_grace_days": ENTERED_DAYS, "early_warning_months": EARLY,
+        },
+    }
+}  # fmt: skip
 SKILLS = ["python", "sql", "excel", "statistics", "auditing", "recruiting"]
 
 
@@ -334,3 +348,170 @@ def _midnight(day: date) -> datetime:
 
 def _text(moment: datetime) -> str:
     return moment.isoformat()
+
+
+MEASURES = (
+    "overtime_hours", "absence_hours", "sick_hours", "vacation_days", "meeting_hours", "messages_sent",
+    "internal_applications",
+)  # fmt: skip
+
+
+def random_staff(seed: int, employees: int = 24) -> Rows:
+    """Rows of the employed: months worked, answers, reviews, measures and ends, all late and corrected.
+
+    A third of the months has a decision of the loop.
+    """
+    rng = random.Random(seed)  # noqa: S311 - not for secrets
+    rows = Rows()
+
+    def later(moment: datetime, low: float, high: float) -> datetime:
+        return moment + timedelta(seconds=round(rng.uniform(low, high) * 86_400))
+
+    def add(table: str, known: datetime, **columns) -> None:
+        """A row, and one time in four a later version of it."""
+        rows.add(table, known, **columns)
+        if rng.random() < 0.25:
+            changed = rng.choice([name for name in columns if name in CORRECTED])
+            rows.add(table, later(known, 1, 150), **columns | {changed: CORRECTED[changed](rng)})
+
+    months = [add_months(START.date(), number) for number in range(24)]
+    for number in range(employees):
+        employee = f"E{number}"
+        hired = START.date() + timedelta(days=rng.randrange(-900, 400))
+        left = hired + timedelta(days=rng.randrange(30, 1500)) if rng.random() < 0.7 else date(2200, 1, 1)
+        positions = sorted(
+            {hired, *(hired + timedelta(days=rng.randrange(1, 1200)) for _ in range(rng.choice([0, 2, 4])))}
+        )
+        for valid_from in positions:
+            add(
+                "hris.employees", later(_midnight(valid_from), -20, 40), employee_id=employee,
+                valid_from=valid_from.isoformat(), hired_on=hired.isoformat(),
+                department=rng.choice(["Sales", "Service", None]), location=rng.choice(["Berlin", "Lisbon"]),
+                job_family=rng.choice(["sales", "data"]), job_level=rng.choice("12"),
+                manager_id=rng.choice(["E0", "E1", "E2"]), monthly_salary=str(rng.randrange(2000, 5000, 500)),
+                fte="1",
+            )  # fmt: skip
+        for month in months:
+            if not hired < month < left or rng.random() < 0.04:
+                continue
+            measured = {name: CORRECTED[name](rng) for name in MEASURES}
+            known = later(_midnight(add_months(month, 1)), 0, rng.choice([0.1, 0.1, 20]))
+            add("hris.work_months", known, employee_id=employee, month=month.isoformat(), **measured)
+        for month in months[2::3]:
+            if hired < month < left and rng.random() < 0.6:
+                on = month + timedelta(days=rng.randrange(28))
+                add(
+                    "hris.surveys", later(_midnight(on), 0, 20), employee_id=employee,
+                    surveyed_on=on.isoformat(), engagement=CORRECTED["engagement"](rng),
+                    enps=str(rng.randrange(11)), manager_score=rng.choice(["2", "4", ""]),
+                )  # fmt: skip
+        for half in range(rng.choice([0, 2, 4])):
+            ends = hired + timedelta(days=183 * (half + 1))
+            add(
+                "hris.reviews", later(_midnight(ends), 0, 60), review_id=f"W{number}-{half}",
+                employee_id=employee, period_end=ends.isoformat(), rating=CORRECTED["rating"](rng),
+            )  # fmt: skip
+        for measure in range(rng.choice([0, 0, 1, 2])):
+            on = START.date() + timedelta(days=rng.randrange(700))
+            add(
+                "hris.interventions", later(_midnight(on), -3, 90), intervention_id=f"N{number}-{measure}",
+                employee_id=employee, kind="raise", started_on=on.isoformat(),
+            )  # fmt: skip
+        if left < END.date():
+            add(
+                "hris.terminations", later(_midnight(left), -40, 120), employee_id=employee,
+                terminated_on=left.isoformat(), kind=CORRECTED["kind"](rng),
+            )  # fmt: skip
+    rows = rows.known_by(END)
+    for (employee, month), (opened, closed) in sorted(openings(rows).items()):
+        if rng.random() < 0.33 and (closed is None or opened + timedelta(hours=1) < closed):
+            case = f"k-{employee}:{month[:7]}"
+            taken = _decision(case, employee, "Sales, Berlin", opened + timedelta(hours=1), rng)
+            action = rng.choice(["alert", "none"])
+            rows.decisions.append(taken | {"use_case": "attrition", "recommended_action": action})
+    return rows
+
+
+# What a later version of a row may say instead, and the first one too.
+CORRECTED = {
+    "overtime_hours": lambda rng: rng.choice(["0", "4.5", "12", "30", "NaN"]),
+    "absence_hours": lambda rng: rng.choice(["0", "8"]),
+    "sick_hours": lambda rng: rng.choice(["0", "0", "0", "0", "6"]),
+    "vacation_days": lambda rng: rng.choice(["0", "2", "10", None]),
+    "meeting_hours": lambda rng: str(rng.randrange(40)),
+    "messages_sent": lambda rng: str(rng.randrange(100, 500)),
+    "internal_applications": lambda rng: rng.choice("0001"),
+    "engagement": lambda rng: rng.choice(["1", "2", "3", "4", "5", ""]),
+    "rating": lambda rng: rng.choice(["2", "3.5", "4", ""]),
+    "kind": lambda rng: rng.choice(["voluntary", "voluntary", "involuntary", "layoff", "retirement", ""]),
+    "terminated_on": lambda rng: (START.date() + timedelta(days=rng.randrange(900))).isoformat(),
+    "started_on": lambda rng: (START.date() + timedelta(days=rng.randrange(700))).isoformat(),
+    "monthly_salary": lambda rng: str(rng.randrange(2000, 5000, 500)),
+    "manager_id": lambda rng: rng.choice(["E0", "E1", "E2"]),
+}
+
+
+def openings(rows: Rows) -> dict[tuple[str, str], tuple[datetime, datetime | None]]:
+    """When each employee's month was opened and closed, by employee and month (ISO days)."""
+    opened: dict[tuple[str, str], datetime] = {}
+    for row in rows.tables["hris.work_months"]:
+        key = row["employee_id"], row["month"]
+        opened[key] = min(row["known_at"], opened.get(key, row["known_at"]))
+    first = {month: min(at for (_, other), at in opened.items() if other == month) for _, month in opened}
+    following = dict(zip(sorted(first), [*sorted(first)[1:], None], strict=True))
+    closed = {}
+    for employee, month in opened:
+        moments = [
+            row["known_at"]
+            for row in rows.tables["hris.terminations"]
+            if row["employee_id"] == employee and row["terminated_on"] >= month
+        ]
+        moments += [first[following[month]]] if following[month] else []
+        closed[employee, month] = min(moments, default=None)
+    return {key: (opened[key], closed[key]) for key in opened}
+
+
+def resignation(
+    rows: Rows,
+    employee: str,
+    month: str,
+    decided_at: datetime,
+    known_at: datetime,
+    months: int,
+    moment: datetime,
+) -> tuple[str, float | None, date | None] | None:
+    """Status, value and end of a month's milestone as known at that time; None before it was known."""
+    starts = decided_at.date()
+    due = add_months(starts, months)
+    if moment < known_at:
+        return None
+    if moment < _midnight(due + timedelta(days=ENTERED_DAYS)):
+        return "pending", None, None
+    ends = []
+    for row in rows.standing("hris.terminations", moment).values():
+        if row["employee_id"] == employee and month <= row["terminated_on"] < due.isoformat():
+            left = date.fromisoformat(row["terminated_on"])
+            ends.append((max(left, starts), 0, "gone" if left <= starts else row["kind"]))
+    for row in rows.standing("hris.interventions", moment).values():
+        if row["employee_id"] == employee and starts.isoformat() <= row["started_on"] < due.isoformat():
+            ends.append((date.fromisoformat(row["started_on"]), 1, "measure"))
+    if not ends:
+        return "observed", 0.0, None
+    ended_on, _, kind = min(ends)
+    if kind == "voluntary":
+        return "observed", 1.0, ended_on
+    return ("censored" if kind else "missing"), None, ended_on
+
+
+def position(rows: Rows, employee: str, moment: datetime) -> dict | None:
+    """The record of an employee that is valid and known at that time, with what changed before and when."""
+    records = [
+        row
+        for row in rows.standing("hris.employees", moment).values()
+        if row["employee_id"] == employee and row["valid_from"] <= moment.date().isoformat()
+    ]
+    records.sort(key=lambda row: row["valid_from"])
+    changed: dict[str, str | None] = dict.fromkeys(("monthly_salary", "job_level", "manager_id"))
+    for before, after in itertools.pairwise(records):
+        changed |= {name: after["valid_from"] for name in changed if before[name] != after[name]}
+    return records[-1] | {"changed": changed} if records else None

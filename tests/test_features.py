@@ -26,7 +26,7 @@ def recruitment(server) -> usecase.UseCase:
 
 
 def build(warehouse, as_of: datetime, select=()) -> None:
-    variables = {"as_of": moment.text(as_of), **company.PARAMETERS}
+    variables = {"as_of": moment.text(as_of), **company.DECLARED}
     transform.build(warehouse, warehouse.settings, variables, select)
 
 

@@ -23,7 +23,7 @@ def rows() -> company.Rows:
 def standing(server, tmp_path_factory, rows):
     with company.fresh(server, tmp_path_factory.mktemp("labels")) as warehouse:
         company.insert(warehouse, rows)
-        variables = {"as_of": moment.text(company.END), **company.PARAMETERS}
+        variables = {"as_of": moment.text(company.END), **company.DECLARED}
         select = ["+int_outcome_milestone_versions", "warehouse_standing"]
         transform.build(warehouse, warehouse.settings, variables, select)
         yield warehouse

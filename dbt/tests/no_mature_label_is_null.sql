@@ -2,7 +2,13 @@
 -- although the time to report is over.
 with standing as (
 
-    select * from {{ ref('fct_outcome_milestones') }}
+    select
+        outcomes.*,
+        case use_case
+            when 'recruitment' then {{ declared('recruitment', 'report_grace_days', 'integer') }}
+            when 'attrition' then {{ declared('attrition', 'resignation_grace_days', 'integer') }}
+        end as grace_days
+    from {{ ref('fct_outcome_milestones') }} as outcomes
 
 )
 
@@ -12,5 +18,5 @@ where
     (status = 'observed') <> (value is not null)
     or (
         status = 'pending'
-        and (due_on + {{ report_grace_days() }})::timestamp at time zone 'UTC' <= {{ as_of() }}
+        and (due_on + grace_days)::timestamp at time zone 'UTC' <= {{ as_of() }}
     )

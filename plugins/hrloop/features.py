@@ -14,7 +14,8 @@ from hrloop import labels
 from hrloop.usecase import UseCase
 from hrloop.warehouse import Warehouse
 
-KEYS = ["case_key", "subject_key", "group_key"]
+MONTH = 30.4375  # days: a year is 365.25
+KEYS = ["case_key", "subject_key", "group_key", "period"]
 
 
 class FeatureError(ValueError):
@@ -24,9 +25,10 @@ class FeatureError(ValueError):
 def scoring_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.DataFrame:
     """The cases that are open as of then and were not decided before, with their features.
 
-    Columns: case_key, subject_key, group_key, then the declared features in their order: numbers and
-    booleans as float64 with NaN, categories as object with None. In the order of case_key. A case that the
-    loop decided at this very ``as_of`` is there again: a second run sees what the first one saw.
+    Columns: case_key, subject_key, group_key, period (text; empty where a subject does not come back), then
+    the declared features in their order: numbers and booleans as float64 with NaN, categories as object with
+    None. In the order of case_key. A case that the loop decided at this very ``as_of`` is there again: a
+    second run sees what the first one saw.
 
     Raises StaleWarehouse when the warehouse stands before ``as_of``, and FeatureError when the feature table
     lacks a declared column.
@@ -61,10 +63,13 @@ def scoring_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.DataF
 def training_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.DataFrame:
     """The decisions taken before ``as_of`` and known by then, with features as known when each was decided.
 
-    Columns: decision_id, case_key, subject_key, group_key, decided_at, origin ('history' or 'loop'),
-    selected (bool, as known by ``as_of``), selection_propensity (float, NaN for history), the declared
-    features as in scoring_frame, and for the declared milestone label_status (None unless selected), label
-    (float, NaN unless observed) and label_known_at. In the order of decided_at and decision_id.
+    Columns: decision_id, case_key, subject_key, group_key, period, decided_at, origin ('history' or 'loop'),
+    selected (bool: whether the outcome can be seen, as known by ``as_of``), selection_propensity (float, the
+    logged probability of the action after which it is seen, NaN for history), the declared features as in
+    scoring_frame, and for the declared milestone label_status (None unless selected), label (float, NaN
+    unless observed), follow_up (float, months of 30.4375 days from the start to the event, the censoring or
+    the milestone, NaN unless observed or censored) and label_known_at. In the order of decided_at and
+    decision_id.
 
     A decision that people took before the case was known to the warehouse is left out: its features were
     not known when it was taken. Decisions taken at ``as_of`` itself belong to the next frame, so that the
@@ -76,6 +81,8 @@ def training_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.Data
     labels.check_standing(wh, as_of)
     _check_decisions(wh, use_case, as_of)
     columns = _columns(wh, use_case)
+    positive = use_case.selection.outcome_of == "positive"
+    propensity = "decisions.selection_propensity" if positive else "1 - decisions.selection_propensity"
     rows = wh.read(
         "engine",
         f"""
@@ -83,10 +90,14 @@ def training_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.Data
             decisions.decision_id,
             decisions.decided_at,
             decisions.origin,
-            decisions.selection_propensity,
+            {propensity} as selection_propensity,
             outcomes.case_key is not null as selected,
             outcomes.status as label_status,
             outcomes.value as label,
+            case
+                when outcomes.status in ('observed', 'censored')
+                    then (least(outcomes.ended_on, outcomes.due_on) - outcomes.starts_on) / {MONTH}
+            end as follow_up,
             outcomes.known_from as label_known_at,
             {columns}
         from outcomes.fct_decisions as decisions
@@ -111,23 +122,27 @@ def training_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.Data
         use_case=use_case.name,
         as_of=as_of,
     )
-    table = labels.to_pandas(rows, numbers=[*_numbers(use_case), "selection_propensity", "label"])
+    table = labels.to_pandas(
+        rows, numbers=[*_numbers(use_case), "selection_propensity", "label", "follow_up"]
+    )
     decision = ["decision_id", *KEYS, "decided_at", "origin", "selected", "selection_propensity"]
-    label = ["label_status", "label", "label_known_at"]
+    label = ["label_status", "label", "follow_up", "label_known_at"]
     return table[[*decision, *use_case.feature_names, *label]]
 
 
 def protected_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.DataFrame:
-    """The protected attributes of every case, as known by then, read as the role ``fairness``.
+    """The protected attributes of every case or subject, as known by then, read as the role ``fairness``.
 
-    Columns: case_key and the declared attributes, as texts with None; numbers with declared bands as the
-    band's name. For comparisons between groups alone: it is joined to no frame that anything learns from.
+    Columns: case_key (subject_key where the attributes are the subject's) and the declared attributes, as
+    texts with None; numbers with declared bands as the band's name. For comparisons between groups alone:
+    it is joined to no frame that anything learns from.
     """
     protected = use_case.protected
+    attributes = ", ".join(protected.attributes)
     rows = wh.read(
         "fairness",
         f"""
-        select distinct on ({protected.key}) {protected.key} as case_key, {", ".join(protected.attributes)}
+        select distinct on ({protected.key}) {protected.key} as {protected.of}_key, {attributes}
         from {protected.view}
         where _known_at <= :as_of
         order by {protected.key}, _known_at desc
@@ -153,7 +168,13 @@ def _banded(values: pd.Series, edges: list[float]) -> pd.Series:
 def _columns(wh: Warehouse, use_case: UseCase) -> str:
     """The select list of keys and features. Raises FeatureError naming columns that are not there."""
     decision = use_case.decision
-    keys = dict(zip(KEYS, (decision.case_key, decision.subject_key, decision.group_key), strict=True))
+    keys = {
+        "case_key": decision.case_key,
+        "subject_key": decision.subject_key,
+        "group_key": decision.group_key,
+    }
+    if decision.period:
+        keys["period"] = decision.period.key
     schema, name = decision.feature_table.split(".")
     there = wh.read(
         "engine",
@@ -169,6 +190,7 @@ def _columns(wh: Warehouse, use_case: UseCase) -> str:
             " Add it to the dbt model and build the warehouse, or correct the declaration's features."
         )
     listed = [f"features.{column} as {key}" for key, column in keys.items()]
+    listed += [] if decision.period else ["'' as period"]
     return ", ".join(listed + [f"features.{column}" for column in use_case.feature_names])
 
 

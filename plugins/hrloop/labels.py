@@ -16,10 +16,12 @@ class StaleWarehouse(RuntimeError):
 def frame(wh: Warehouse, use_case: UseCase, as_of: datetime, milestone: int | None = None) -> pd.DataFrame:
     """What was known, as of then, of what became of each selected case: a row per case and milestone.
 
-    Columns: case_key, milestone_months, hired_on, due_on (days), label_status (observed, pending, missing or
-    censored), label (float: 1 good, 0 not, NaN unless observed), retained (float: 1, 0, NaN while it is not
-    known), rating (float), label_known_at (UTC): when this status became known. In the order of case_key and
-    milestone_months. ``milestone``: months; None for every declared one.
+    Columns: case_key, milestone_months, starts_on (the day from which milestones count), ended_on (the day on
+    which the outcome or the censoring took place, None where neither did before the milestone), due_on (day),
+    label_status (observed, pending, missing or censored), label (float: 1 if the outcome happened, 0 if not,
+    NaN unless observed), retained (float: 1, 0, NaN while it is not known), rating (float), label_known_at
+    (UTC): when this status became known. In the order of case_key and milestone_months. ``milestone``:
+    months; None for every declared one.
 
     Raises ValueError when the milestone is not declared, and StaleWarehouse when the warehouse stands
     before ``as_of``.
@@ -37,7 +39,8 @@ def frame(wh: Warehouse, use_case: UseCase, as_of: datetime, milestone: int | No
         select
             case_key,
             milestone_months,
-            hired_on,
+            starts_on,
+            ended_on,
             due_on,
             status as label_status,
             value as label,

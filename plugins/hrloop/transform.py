@@ -47,7 +47,7 @@ def build(
 ) -> dict[str, object]:
     """Build the warehouse and test it: seeds, models and data tests, in the order of their dependencies.
 
-    ``variables``: ``as_of`` (text with an offset) and the outcome parameters of the declarations.
+    ``variables``: ``as_of`` (text with an offset) and ``use_cases``, what each declares by name.
     ``select``: dbt's selectors, such as ``source:loop.decisions+`` after new decisions; empty for all.
     Returns {"as_of", "seeds", "models", "tests"}: as of when the warehouse stands, and how many were built.
     Raises TransformError when a model or a test fails; what depends on it is then left as it was, and

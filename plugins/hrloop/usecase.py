@@ -203,7 +203,7 @@ class Outcome(Part):
     milestones: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
     label_milestone: int
     parameters: dict[Identifier, Threshold] = Field(
-        default_factory=dict, description="Passed to dbt as variables of the same names."
+        default_factory=dict, description="Passed to dbt, which reads them by use case and name."
     )
 
     @model_validator(mode="after")
@@ -355,6 +355,13 @@ class Leaks(Part):
     minimum_cases: Count
 
 
+class Drift(Part):
+    """When the cases of today are no longer those that a version was evaluated on."""
+
+    shifted_share: Share = Field(description="More than this share of the features have shifted: an alarm.")
+    minimum_cases: Count = Field(description="With fewer cases on either side nothing is said.")
+
+
 class Search(Part):
     """The quarterly search over architectures."""
 
@@ -495,6 +502,7 @@ class UseCase(Part):
     routing: Routing
     edge: Edge
     leaks: Leaks
+    drift: Drift
     search: Search
     reweighting: Reweighting
     promotion: Promotion

@@ -60,8 +60,9 @@ def reference(make_loop, exports) -> Loop:
         intake.ingest(loop, as_of)
         intake.gate(loop, as_of)
         intake.build(loop, as_of)
-        milestones.report(loop, "recruitment", as_of)
-        decisions.decide(loop, "recruitment", as_of)
+        for use_case in loop.use_cases():
+            milestones.report(loop, use_case, as_of)
+            decisions.decide(loop, use_case, as_of)
     return loop
 
 
@@ -212,4 +213,7 @@ def test_a_run_by_hand_says_what_it_needs(runner, survivor):
     assert "needs the parameter as_of" in runner.log.read_text()
     run = runner.run("milestones", survivor.settings, use_case="payroll")
     assert run["state"] == "failed"
-    assert "There is no use case 'payroll' in models/; there are recruitment." in runner.log.read_text()
+    assert (
+        "There is no use case 'payroll' in models/; there are attrition, recruitment."
+        in runner.log.read_text()
+    )

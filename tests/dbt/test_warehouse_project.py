@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
 BUILT = ("staging", "intermediate", "outcomes", "features", "kpi")
-VARIABLES = {"as_of": moment.text(company.END), **company.PARAMETERS}
+VARIABLES = {"as_of": moment.text(company.END), **company.DECLARED}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def built(server, tmp_path_factory):
         company.insert(warehouse, company.random_rows(seed=3, applications=80))
         summary = transform.build(warehouse, warehouse.settings, VARIABLES)
         assert summary["as_of"] == moment.text(company.END)
-        assert summary["models"] >= 24
+        assert summary["models"] >= 34
         yield warehouse
 
 
@@ -48,7 +48,7 @@ def scalar(warehouse, sql: str, role: str = "engine"):
 
 
 def test_the_arithmetic_of_the_models(built):
-    assert transform.unit_test(built, built.settings, VARIABLES)["tests"] >= 9
+    assert transform.unit_test(built, built.settings, VARIABLES)["tests"] >= 19
 
 
 def test_everything_is_described_in_postgres(built):
@@ -154,7 +154,7 @@ def test_a_failed_test_stops_what_is_behind_it(built):
 
 def test_as_of_must_be_said_and_have_an_offset(built):
     with pytest.raises(ValueError, match="write it like 2026-10-01T06:00:00Z"):
-        transform.build(built, built.settings, company.PARAMETERS)
+        transform.build(built, built.settings, company.DECLARED)
     with pytest.raises(ValueError, match="has no UTC offset"):
         transform.build(built, built.settings, VARIABLES | {"as_of": "2025-06-01T00:00:00"})
 
@@ -162,9 +162,16 @@ def test_as_of_must_be_said_and_have_an_offset(built):
 @pytest.mark.parametrize(
     ("variables", "remedy"),
     [
-        (company.PARAMETERS, "The variable 'as_of' is missing. Say as of when to build"),
+        (company.DECLARED, "The variable 'as_of' is missing. Say as of when to build"),
         (VARIABLES | {"as_of": "2025-06-01"}, "has no UTC offset. Write it like 2026-10-01T06:00:00Z"),
-        ({"as_of": VARIABLES["as_of"], "report_grace_days": 60}, "outcome.parameters.good_hire_rating"),
+        ({"as_of": VARIABLES["as_of"]}, "The variable 'use_cases' is missing."),
+        (
+            {
+                "as_of": VARIABLES["as_of"],
+                "use_cases": {"recruitment": {"report_grace_days": 60, "milestones": [3]}},
+            },
+            "models/recruitment/use_case.yaml does not declare outcome.parameters.good_hire_rating",
+        ),
     ],
 )
 def test_dbt_by_hand_says_what_is_missing(built, monkeypatch, variables: dict, remedy: str):
@@ -172,7 +179,7 @@ def test_dbt_by_hand_says_what_is_missing(built, monkeypatch, variables: dict, r
         monkeypatch.setenv(name, value)
     project = str(built.settings.project / "dbt")
     state = ["--target-path", str(built.settings.home / "by-hand"), "--log-path", str(built.settings.home)]
-    arguments = ["compile", "--select", "int_outcome_milestone_versions", "--vars", json.dumps(variables)]
+    arguments = ["compile", "--select", "int_hire_outcome_versions", "--vars", json.dumps(variables)]
     places = ["--project-dir", project, "--profiles-dir", project, *state]
     answer = dbtRunner().invoke([*arguments, *places, "--log-level", "none"])
     assert not answer.success
@@ -193,7 +200,7 @@ def test_the_project_parses_without_variables_or_database(settings):
     contracts = [m for m in models if m["schema"] in ("outcomes", "features", "kpi")]
     assert all(model["contract"]["enforced"] for model in contracts)
     assert {exposure["name"] for exposure in manifest["exposures"].values()} == {
-        "model_training", "recruiters_queue", "hr_dashboards",
+        "model_training", "recruiters_queue", "hr_partners_queue", "hr_dashboards",
     }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 from hrloop.decisions import policy
 from hrloop.learning import calibration
+from hrloop.usecase import Decision
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,6 +81,46 @@ def test_equal_scores_are_parted_by_the_tie_draw_not_by_the_order_of_rows():
 )
 def test_places(size, share, places):
     assert policy.places(np.array([size]), share).tolist() == [places]
+
+
+@pytest.mark.parametrize(
+    ("size", "a_week", "places"), [(200, 1, 4), (200, 0.1, 1), (3, 1, 3), (200, 2, 9), (1, 5, 1)]
+)
+def test_a_weekly_quota_is_that_of_the_weeks_of_a_period(size, a_week, places):
+    declared = decision(period={"key": "month", "weeks": threshold(4.35)}, advance_a_week=threshold(a_week))
+    assert policy.quota(np.array([size]), declared).tolist() == [places]
+
+
+def test_a_share_is_a_quota_too():
+    declared = decision(advance_share=threshold(0.2))
+    assert policy.quota(np.array([40, 7]), declared).tolist() == [8, 1]
+
+
+def threshold(value: float) -> dict:
+    return {"value": value, "reason": "for the tests"}
+
+
+def decision(**quota) -> Decision:
+    keys = {"feature_table": "a.b", "case_key": "c", "subject_key": "s", "group_key": "g"}
+    return Decision(**keys, actions={"positive": "yes", "negative": "no"}, **quota)
+
+
+@pytest.mark.parametrize("size", [4, 9, 40, 400])
+def test_with_a_band_of_one_every_warning_may_be_withheld_and_the_quota_is_kept(size):
+    """A randomised hold-out: whoever is inside the cut is left out with the declared probability."""
+    group, cut = (
+        ranked(size),
+        policy.quota(
+            np.full(size, size),
+            decision(period={"key": "month", "weeks": threshold(4.35)}, advance_a_week=threshold(0.4)),
+        ),
+    )
+    draw = np.random.default_rng(size).random(size)
+    chosen = policy.explore(group, cut, draw, share=0.2, band=1.0)
+    assert chosen.advance.sum() == cut[0]
+    inside = group.rank <= cut
+    assert np.allclose(chosen.propensity[inside], 0.8)
+    assert (chosen.turned[inside] == (draw[inside] < 0.2)).all()
 
 
 @pytest.mark.parametrize(

@@ -115,3 +115,16 @@ def test_the_workflow_does_what_ci_does_everywhere() -> None:
     asked = re.search(r'requires-python = ">=(3\.\d+),<3\.(\d+)"', (PROJECT / "pyproject.toml").read_text())
     oldest, newest = asked[1], f"3.{int(asked[2]) - 1}"
     assert job["strategy"]["matrix"]["python"] == [oldest, newest]
+
+
+def test_the_engine_names_no_use_case() -> None:
+    """A use case is a folder in models/ and its marts; the practice company alone knows what it is about."""
+    names = sorted(path.parent.name for path in (PROJECT / "models").glob("*/use_case.yaml"))
+    assert len(names) >= 2
+    engine = [
+        path
+        for path in tracked()
+        if path.startswith("plugins/hrloop/") and not path.startswith("plugins/hrloop/practice/")
+    ]
+    found = run("git", "grep", "-niwE", "|".join(names), "--", *engine)
+    assert found.returncode == 1, found.stdout

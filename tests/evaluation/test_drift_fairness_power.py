@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hrloop.evaluation import drift, fairness, power
+from hrloop.usecase import Drift
 from scipy.stats import norm
 
 
@@ -39,6 +40,38 @@ def test_drift_shows_where_most_rows_have_one_value(heavy):
     assert drift.psi_of_values(before, sample(0.9)) < 0.02
     assert drift.psi_of_values(before, sample(0.6)) > 0.25
     assert drift.psi_of_values(pd.Series([heavy] * 500), sample(0.6)) > 0.25
+
+
+def declared(share: float = 0.10, minimum: int = 300) -> Drift:
+    return Drift(
+        shifted_share={"value": share, "reason": "for the tests"},
+        minimum_cases={"value": minimum, "reason": "for the tests"},
+    )
+
+
+def test_an_alarm_is_raised_by_more_features_than_declared():
+    r = np.random.default_rng(0)
+    before = pd.DataFrame(r.normal(size=(4000, 20)), columns=[f"f{i}" for i in range(20)])
+    now = pd.DataFrame(r.normal(size=(1500, 20)), columns=before.columns)
+    quiet = drift.alarm(before, now, declared())
+    assert (quiet.raised, quiet.shifted, quiet.features) == (False, (), 20)
+    two = drift.alarm(before, now.assign(f1=now["f1"] + 1, f2=now["f2"] * 9), declared())
+    assert [name for name, _ in two.shifted] == ["f2", "f1"]
+    assert not two.raised, "two of twenty are a tenth, and not more"
+    three = drift.alarm(before, now.assign(f1=np.nan, f2=now["f2"] * 9, f3=7.0), declared())
+    assert three.raised
+    assert "3 of 20 features have shifted: " in str(three)
+
+
+def test_an_alarm_of_too_few_cases_is_none_and_chance_alone_raises_none():
+    r = np.random.default_rng(1)
+    before = pd.DataFrame(r.normal(size=(3000, 16)))
+    few = pd.DataFrame(r.normal(size=(299, 16)))
+    assert drift.alarm(before, few, declared()) is None
+    assert drift.alarm(few, before, declared()) is None
+    for _ in range(20):
+        now = pd.DataFrame(r.normal(size=(300, 16)))
+        assert not drift.alarm(before, now, declared(share=0.0)).raised
 
 
 def test_each_feature_by_how_far_it_moved():

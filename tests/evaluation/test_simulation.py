@@ -109,7 +109,7 @@ def test_the_same_seed_gives_the_same_figures_on_any_number_of_processes():
 
 
 def test_the_command_prints_every_table():
-    found = CliRunner().invoke(app, ["statistics", "--runs", "2", "--json"])
+    found = CliRunner().invoke(app, ["statistics", "recruitment", "--runs", "2", "--json"])
     assert found.exit_code == 0, found.output
     tables = json.loads(found.stdout)
     assert {(row["labels_a_month"], row["version"]) for row in tables["experiment"]} == {

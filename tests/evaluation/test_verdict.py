@@ -19,6 +19,7 @@ from hrloop.evaluation import (
     successor,
     verdict,
 )
+from hrloop.evaluation.drift import Alarm
 from hrloop.evaluation.experiment import Sequential
 from hrloop.evaluation.verdict import REQUIRED, ExperimentSignals, WatchSignals
 from hrloop.settings import PROJECT
@@ -54,6 +55,20 @@ def evidence(low: float = 0.01, high: float = 0.05, **changes) -> Evidence:
         "improvement": {"brier": gain, "log_loss": gain},
     }
     return Evidence(**(given | changes))
+
+
+def test_nothing_is_promoted_while_the_drift_alarm_stands(promotion):
+    shown = first(evidence(), promotion)
+    moved = Alarm(16, (("years_experience", 0.6), ("skills_count", 0.3)), raised=True)
+    stopped = verdict.unless_shifted(shown, moved)
+    assert stopped.kind == "insufficient_evidence"
+    assert stopped.reasons[:-1] == shown.reasons
+    assert "years_experience (PSI 0.60)" in stopped.reasons[-1]
+    assert stopped.id != shown.id
+    for quiet in (None, Alarm(16, (("years_experience", 0.6),), raised=False)):
+        assert verdict.unless_shifted(shown, quiet) == shown
+    worse = first(evidence(low=-0.05, high=-0.01), promotion)
+    assert verdict.unless_shifted(worse, moved) == worse
 
 
 def test_a_measurable_improvement_is_promoted(promotion):

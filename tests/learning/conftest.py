@@ -81,6 +81,7 @@ def company() -> Callable[..., pd.DataFrame]:
         frame.loc[missing, "label_status"] = "missing"
         is_observed = frame["label_status"] == "observed"
         frame["label"] = frame["truth"].where(is_observed)
+        frame["follow_up"] = np.where(is_observed, 12.0, np.nan)
         frame["label_known_at"] = known.where(is_observed)
         return frame
 

@@ -139,7 +139,7 @@ def test_an_unseen_category_counts_as_missing_and_is_an_edge_case(fitted, frame)
 
 
 def test_the_losses_of_the_folds_are_those_of_the_next_blocks(use_case, frame, as_of, models):
-    encoder, matrix, label, weight = training.prepare(use_case, frame, as_of).learnt
+    encoder, matrix, label, weight = training.prepare(use_case, frame, as_of).learnt("label")
     ways = folds.forward_folds(len(label), use_case.learner.folds)
     for fitted in models.values():
         assert len(fitted.summary["folds"]) == len(ways)
@@ -244,7 +244,7 @@ def test_weights_that_could_have_no_effect_are_refused(use_case, frame, as_of):
 
 def test_it_is_the_logistic_regression_of_scikit_learn(models, development, use_case, frame, as_of):
     """The same design made by scikit-learn's own encoders, solved by another solver."""
-    weight = training.prepare(use_case, frame, as_of).learnt[3]
+    weight = training.prepare(use_case, frame, as_of).learnt("label")[3]
     numbers = development[["experience", "match", "abroad"]].astype(float)
     scaler = StandardScaler().fit(numbers[["match", "abroad"]], sample_weight=weight)
     present = numbers["experience"].notna().to_numpy()
@@ -269,7 +269,7 @@ def test_it_is_the_logistic_regression_of_scikit_learn(models, development, use_
 def test_contributions_average_to_nothing_over_the_rows_learnt_from(
     models, development, use_case, frame, as_of
 ):
-    weight = training.prepare(use_case, frame, as_of).learnt[3]
+    weight = training.prepare(use_case, frame, as_of).learnt("label")[3]
     contributions = models["linear"].contributions(development)
     np.testing.assert_allclose(np.average(contributions, weights=weight, axis=0), 0.0, atol=1e-6)
     assert (np.abs(contributions).max(axis=0) > 0.01).all()

@@ -63,6 +63,7 @@ def people(n: int, seed: int) -> pd.DataFrame:
         selected=True,
         selection_propensity=1.0,
         label_status="observed",
+        follow_up=12.0,
         label=(r.random(n) < frame["truth"]).astype(float),
         label_known_at=decided_at + pd.Timedelta(days=365),
     )
@@ -380,7 +381,7 @@ def test_what_a_group_shares_is_shuffled_between_groups(fitted):
     """A family that is the same for a whole group stays the same for it."""
     groups = pd.Series(np.repeat(["a", "b", "c", "d", "e"], [1, 4, 2, 7, 3]))
     family = groups.map(dict(zip("abcde", range(5), strict=True))).to_numpy()
-    donors = reweighting._donors(groups, seed=1).reshape(reweighting.SHUFFLES, -1)
+    donors = reweighting._donors(groups, reweighting.SHUFFLES, seed=1).reshape(reweighting.SHUFFLES, -1)
     given_to = family[donors]
     for shuffled in given_to:
         assert pd.Series(shuffled).groupby(groups.to_numpy()).nunique().max() == 1

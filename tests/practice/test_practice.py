@@ -66,7 +66,9 @@ def read(folder, table):
 
 def contents(folder):
     """Every file that outlives a month, with its bytes and its time."""
-    files = [*(folder / "landing").rglob("*.*"), *(folder / "truth" / "applications").iterdir()]
+    files = [*(folder / "landing").rglob("*.*")]
+    for of in ("applications", "employees", "interventions"):
+        files += (folder / "truth" / of).iterdir()
     return {
         str(file.relative_to(folder)): (
             file.read_bytes(),
@@ -168,12 +170,15 @@ def test_a_torn_month_is_done_anew(tmp_path):
     books = tmp_path / "books"
     shutil.copytree(tmp_path / "torn" / "truth", books)
     everyone = pd.DataFrame({"application_id": ids(tmp_path / "torn", 1), "recommended_action": "decline"})
-    answer(tmp_path / "torn", "2023-11", everyone)
+    staff = pd.read_parquet(tmp_path / "torn" / "truth" / "employees" / "2023-11.parquet")
+    alerts = staff[["employee_id", "month"]].assign(action="alert")
+    answer(tmp_path / "torn", "2023-11", everyone, alerts)
     shutil.copy(books / "company.json", tmp_path / "torn" / "truth" / "company.json")
     shutil.copytree(books / "state", tmp_path / "torn" / "truth" / "state", dirs_exist_ok=True)
     answer(tmp_path / "torn", "2023-11")
     assert contents(tmp_path / "torn") == contents(tmp_path / "whole")
     assert not (tmp_path / "torn/truth/decisions/2023-11.parquet").exists()
+    assert not (tmp_path / "torn/truth/alerts/2023-11.parquet").exists()
 
 
 def test_another_seed_is_another_company(tmp_path):
@@ -316,6 +321,28 @@ def test_hires_become_what_was_true_of_them(company, seen):
     at_12 = at_12.loc[(ends <= year) & (ends > year - pd.Timedelta(days=11)) & present(at_12["rating"])]
     assert len(at_12) > 0.7 * len(hires)
     assert (at_12["rating"].astype(float) == at_12["rating_12"]).mean() > 0.98
+
+
+def test_a_hires_first_two_years_are_as_drawn(company):
+    """Whoever is neither laid off nor persuaded to stay leaves when the truth of the application says."""
+    hired = read(company, "ats/application_events").query("stage == 'hired'").drop_duplicates("employee_id")
+    fate = truth(company)[["application_id", "months_until_leaving", "leaving_kind"]]
+    first = read(company, "hris/employees").sort_values("valid_from").drop_duplicates("employee_id")
+    first = first.loc[~first["hired_on"].str.contains("02-30"), ["employee_id", "hired_on"]]
+    drawn = hired[["employee_id", "application_id"]].merge(fate).merge(first, on="employee_id")
+    staff = truth(company, "employees").drop_duplicates("employee_id", keep="last")
+    drawn = drawn.merge(staff, on="employee_id", suffixes=("_drawn", ""))
+    measures = truth(company, "interventions").query("averted")
+    drawn = drawn[(drawn["leaving_kind"] != "layoff") & ~drawn["employee_id"].isin(measures["employee_id"])]
+    start = drawn["hired_on"].to_numpy().astype("M8[D]")
+    due = add_months(start, drawn["months_until_leaving"].clip(upper=24).astype(int))
+    leaves = drawn["leaves_on"].to_numpy().astype("M8[D]")
+    early = (drawn["months_until_leaving"] < 24).to_numpy()
+    assert early.sum() > 150
+    assert (leaves[early] - due[early]).astype(int).min() >= 0
+    assert (leaves[early] - due[early]).astype(int).max() <= 28  # the part of a month
+    assert (drawn["leaving_kind"] == drawn["leaving_kind_drawn"])[early].all()
+    assert (leaves[~early] >= due[~early]).all()
 
 
 def test_base_rates_leave_room_for_a_good_model(seen):

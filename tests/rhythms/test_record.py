@@ -89,7 +89,6 @@ def test_one_build_serves_several_as_ofs_and_stands_at_the_highest(loop):
     plan = intake.plan_build(loop, [AS_OF, later])
     assert plan["as_ofs"] == ["2026-09-01T06:00:00Z", "2026-09-02T06:00:00Z"]
     assert plan["variables"]["as_of"] == "2026-09-02T06:00:00Z"
-    assert plan["variables"]["good_hire_rating"] == loop.use_case("recruitment").parameter("good_hire_rating")
     assert rows(loop)["warehouse"][0] == "running"
     intake.record_build(loop, plan)
     assert rows(loop)["warehouse"] == ("done", {})
@@ -97,18 +96,27 @@ def test_one_build_serves_several_as_ofs_and_stands_at_the_highest(loop):
     assert intake.plan_build(loop, [AS_OF])["variables"]["as_of"] == "2026-09-03T06:00:00Z", "never back"
 
 
-def test_use_cases_that_contradict_each_other_are_refused(loop, tmp_path):
+def test_each_declaration_reaches_dbt_under_its_own_name(loop, tmp_path):
     source = (loop.settings.project / "models" / "recruitment" / "use_case.yaml").read_text()
     value = loop.use_case("recruitment").parameter("report_grace_days")
-    for name, days in (("recruitment", value), ("attrition", value + 1)):
+    for name, days in (("recruitment", value), ("internal_moves", value + 1)):
         folder = tmp_path / "models" / name
         folder.mkdir(parents=True)
         head, tail = source.replace("name: recruitment", f"name: {name}").split("report_grace_days:")
         tail = tail.replace(f"value: {value:g}", f"value: {days:g}", 1)
         (folder / "use_case.yaml").write_text(f"{head}report_grace_days:{tail}")
-    other = Loop(loop.settings.model_copy(update={"project": tmp_path}), loop.warehouse)
-    with pytest.raises(Refused, match=r"recruitment.*report_grace_days.*another use case"):
-        intake.variables(other)
+    both = Loop(loop.settings.model_copy(update={"project": tmp_path}), loop.warehouse)
+    declared = intake.variables(both)["use_cases"]
+    assert {name: keys["report_grace_days"] for name, keys in declared.items()} == {
+        "recruitment": value, "internal_moves": value + 1,
+    }  # fmt: skip
+    assert declared["recruitment"] == {
+        "milestones": [3, 6, 12, 24], "label_milestone": 12,
+        "positive_action": "advance", "negative_action": "decline",
+        "good_hire_rating": loop.use_case("recruitment").parameter("good_hire_rating"),
+        "report_grace_days": value,
+    }  # fmt: skip
+    assert intake.plan_build(both, [AS_OF])["variables"]["use_cases"] == declared
 
 
 def release(loop: Loop, as_of: datetime) -> None:

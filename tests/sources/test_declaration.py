@@ -95,6 +95,30 @@ def test_refuses_a_name_with_an_impossible_date():
         ("systems: {ats: {kind: sql, url: 'sqlite://', tables: {feedback: {}}}}", "either table or query"),
         ("systems: {ats: {kind: sql, tables: {feedback: {table: f}}}}", "either url, or secret"),
         ("systems: [", "not readable as YAML"),
+        (
+            "systems: {hris: {kind: files, tables: {reviews: {values: {stars: {a: 1}}}}}}",
+            "systems.hris.tables.reviews.values: stars is not in the contract",
+        ),
+        (
+            "systems: {hris: {kind: files, tables: {reviews: {values: {rating: {yes: 5}}}}}}",
+            "put the words yes, no, on, off, true and false in quotes",
+        ),
+        ("systems: {hris: {kind: files, tables: {reviews: {dates: {period_end: '%d.%m'}}}}}", "has no year"),
+        (
+            "systems: {hris: {kind: files, tables: {reviews: {fill: {review_id: {hash_of: [reviewer]}}}}}}",
+            "systems.hris.tables.reviews.fill.review_id: reviewer is not in the contract",
+        ),
+        (
+            "systems: {hris: {kind: files, tables: {reviews: {fill: {review_id: {}}}}}}",
+            "give one of file_name, column and hash_of",
+        ),
+        (
+            "systems: {hris: {kind: sql, url: 'sqlite://', tables: {employees: {table: e,"
+            " fill: {valid_from: {file_name: '(a)'}}}}}}",
+            "sql has no file names; fill from a column",
+        ),
+        ("systems: {hris: {kind: files, tables: {reviews: {files: ['*.csv']}}}}", "give the folder"),
+        ("systems: {hris: {kind: files, tables: {reviews: {encoding: utf-9}}}}", "'utf-9' is no encoding"),
     ],
 )
 def test_refuses_a_broken_declaration_by_file_and_key(tmp_path, text, told):
@@ -112,6 +136,11 @@ def test_the_declarations_in_the_documentation_are_valid(tmp_path):
         ours = declared(tmp_path, example if example.startswith("systems:") else f"systems:\n{example}")
         kinds |= {source.kind for source in ours.systems.values()}
     assert kinds == {"files", "sql", "rest"}
+
+
+def test_a_folder_is_seen_from_the_declaration(tmp_path):
+    ours = declared(tmp_path, "systems: {hris: {kind: files, folder: ../hr}}")
+    assert ours.systems["hris"].folder == tmp_path / "../hr"
 
 
 def test_a_missing_declaration_is_named(tmp_path):

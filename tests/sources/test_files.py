@@ -11,7 +11,7 @@ import pytest
 from deliveries import HEADER, requisitions
 from hrloop.sources import contract, files
 from hrloop.sources.contract import Refusal
-from hrloop.sources.declaration import TableSource
+from hrloop.sources.declaration import FileTable
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +22,7 @@ ROW = "R1,engineering,Engineer,2024-01-05T09:00:00Z,"
 
 def read(content: str | bytes, name: str = "x.csv", **source):
     data = content.encode() if isinstance(content, str) else content
-    return files.read(data, name, TABLE, TableSource(**source))
+    return files.read(data, name, TABLE, FileTable(**source))
 
 
 def refusal(content: str | bytes, name: str = "x.csv", **source) -> str:
@@ -64,6 +64,18 @@ def test_renames_columns_and_keeps_those_outside_the_contract():
         rename={"Nr": "requisition_id", "Family": "job_family"},
     )
     assert rows.column_names == ["requisition_id", "job_family", "title", "opened_at", "Cost centre"]
+
+
+def test_reads_other_delimiters_and_encodings():
+    content = 'Nr;job_family;title;opened_at\nR1;Öl;"a;b";o\n'.encode("cp1252")
+    declared = {"delimiter": ";", "encoding": "cp1252", "rename": {"Nr": "requisition_id"}}
+    rows, lines = read(content, **declared)
+    assert rows.to_pylist() == [
+        {"requisition_id": "R1", "job_family": "Öl", "title": "a;b", "opened_at": "o"}
+    ]
+    assert lines.to_pylist() == [2]
+    wrong = "Nr;job_family;title;opened_at\nR1;f;t;o\nR2;f;\x81;o\n".encode("latin-1")
+    assert "line 3 is not cp1252, the declared encoding" in refusal(wrong, **declared)
 
 
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6) | st.sampled_from(
@@ -134,8 +146,8 @@ def test_a_missing_critical_column_is_refused_unless_declared_absent():
     table = contract.load()["hris.reviews"]
     data = b"review_id,employee_id,period_end\nV1,E1,2024-01-31\n"
     with pytest.raises(Refusal, match=r"critical column rating is missing; .* declare it under absent"):
-        files.read(data, "x.csv", table, TableSource())
-    rows, _ = files.read(data, "x.csv", table, TableSource(absent=["rating"]))
+        files.read(data, "x.csv", table, FileTable())
+    rows, _ = files.read(data, "x.csv", table, FileTable(absent=["rating"]))
     assert "rating" not in rows.column_names
 
 
@@ -198,7 +210,7 @@ def test_parquet_days_stored_as_times_become_dates():
         "rating": [4.0],
     }
     pyarrow.parquet.write_table(pa.table(columns), written)
-    rows, _ = files.read(written.getvalue(), "x.parquet", contract.load()["hris.reviews"], TableSource())
+    rows, _ = files.read(written.getvalue(), "x.parquet", contract.load()["hris.reviews"], FileTable())
     assert rows.to_pylist() == [
         {"review_id": "V1", "employee_id": "E1", "period_end": "1970-01-02", "rating": "4"}
     ]

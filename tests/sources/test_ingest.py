@@ -16,7 +16,7 @@ from adbc_driver_postgresql.dbapi import Connection
 from deliveries import HEADER, requisitions
 from hrloop import as_of, sources
 from hrloop.sources import contract, files
-from hrloop.sources.declaration import TableSource
+from hrloop.sources.declaration import FileTable
 from hrloop.sources.load import Batch, load, original_of
 from hrloop.sources.rows import prepare
 from hrloop.warehouse.fingerprint import fingerprint
@@ -97,6 +97,49 @@ def test_what_has_not_arrived_waits(warehouse, settings, deliver):
     second = sources.ingest(warehouse, settings, as_of.parse("2024-02-01T00:30:00Z"))
     assert ([batch.file_name for batch in second.taken], second.waiting) == (["2024-02-01.csv"], 0)
     assert raw(warehouse, "_arrived_at")[2] == (as_of.parse("2024-01-20T10:00:00Z"),)
+
+
+def test_takes_files_from_a_folder_of_the_companys_own(warehouse, settings, tmp_path):
+    folder = tmp_path / "exports" / "2024"
+    folder.mkdir(parents=True)
+    (folder / "Stellen 2024-01-01.csv").write_text(
+        "Nr;Familie;title;opened_at\nR1;sales;Seller;05.01.2024 09:00\n", encoding="utf-8"
+    )
+    (folder / "Stellen 2024-01-02.csv.part").write_text("Nr\n")
+    (folder / "Kantine 2024-01-01.csv").write_text("Tag\n")
+    ours = declare(
+        settings,
+        tmp_path,
+        r"""
+        systems:
+          ats:
+            kind: files
+            folder: exports
+            time_zone: Europe/Berlin
+            arrival_from_name: '(\d{4}-\d{2}-\d{2})'
+            tables:
+              requisitions:
+                files: ["*/Stellen *"]
+                delimiter: ;
+                rename: {Nr: requisition_id, Familie: job_family}
+                dates: {opened_at: "%d.%m.%Y %H:%M"}
+        """,
+    )
+    report = sources.ingest(warehouse, ours, NOW)
+    assert [batch.file_name for batch in report.taken] == ["2024/Stellen 2024-01-01.csv"]
+    assert raw(warehouse, "requisition_id, job_family, opened_at") == [
+        ("R1", "sales", "2024-01-05T08:00:00Z")
+    ]
+    assert report.refused == []
+    assert sources.ingest(warehouse, ours, NOW).taken == []
+
+
+def test_a_folder_that_is_not_there_is_told_before_anything_is_taken(warehouse, settings, deliver, tmp_path):
+    deliver("ats/requisitions/2024-01-01.csv", requisitions("R1"))
+    ours = declare(settings, tmp_path, "systems: {ats: {kind: files}, hris: {kind: files, folder: gone}}")
+    with pytest.raises(sources.DeclarationError, match=r"systems\.hris\.folder: there is no folder .*gone"):
+        sources.ingest(warehouse, ours, NOW)
+    assert batches(warehouse) == {}
 
 
 def test_files_being_written_are_left_alone(warehouse, settings, deliver):
@@ -325,7 +368,7 @@ def load_all(connection: Connection, made: list[tuple[str, str]]) -> None:
         arrived = as_of.parse(f"{name[:10]}T00:30:00Z")
         batch = Batch(TABLE, files.batch_id("ats", "requisitions", sha256), name, sha256, arrived)
         prepared = prepare(
-            TABLE, *files.read(data, name, TABLE, TableSource()),
+            TABLE, *files.read(data, name, TABLE, FileTable()),
             batch_id=batch.batch_id, arrived_at=arrived, pseudonym_key="k",
         )  # fmt: skip
         assert load(connection, batch, prepared) is not None

@@ -75,6 +75,34 @@ def hris(settings, tmp_path, database):
     )
 
 
+def test_what_a_declaration_translates_is_translated_in_a_pull(warehouse, settings, tmp_path, database):
+    ours = declare(
+        settings,
+        tmp_path,
+        f"""
+        systems:
+          hris:
+            kind: sql
+            url: {database.engine.url}
+            time_zone: UTC
+            history_until: 2024-01-01T00:00:00Z
+            tables:
+              reviews:
+                table: reviews
+                rename: {{Nr: reviewer_id}}
+                values: {{rating: {{4: 5}}}}
+                fill:
+                  review_id: {{hash_of: [employee_id, period_end]}}
+                  updated_at: {{column: period_end}}
+        """,
+    )
+    database.put("V1", 4.0, "2024-01-10T09:00:00")
+    assert sources.ingest(warehouse, ours, JANUARY).refused == []
+    assert sources.ingest(warehouse, ours, FEBRUARY).taken == []
+    ((review_id, rating, known_at),) = raw(warehouse, "hris__reviews", "review_id, rating, _known_at")
+    assert (len(review_id), rating, known_at) == (32, "5", as_of.parse("2023-12-31T00:00:00Z"))
+
+
 def test_a_database_is_pulled_incrementally(warehouse, hris, database):
     database.put("V1", 4.0, "2024-01-10T09:00:00")
     database.put("V2", 3.5, "2024-01-11T09:00:00")

@@ -1,7 +1,8 @@
 """Raw tables follow the contract, and each role sees what its step needs and no more."""
 
+import pytest
 from hrloop import as_of, sources
-from hrloop.sources import contract, tables
+from hrloop.sources import contract, persons, tables
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
@@ -83,3 +84,15 @@ def test_persons_get_the_pseudonym_of_the_installation(warehouse, settings, deli
     assert found["candidate_id"] == "C1"
     assert found["_row"] == 2
     assert found["_extra"] is None
+
+
+def test_a_pseudonym_leads_back_to_its_person_by_the_loader_alone(warehouse, settings, deliver):
+    deliver("ats/applications/2024-02-01.csv", APPLICATION)
+    sources.ingest(warehouse, settings, NOW)
+    (key,) = warehouse.read("loader", "select candidate_key from raw.ats__applications")["candidate_key"]
+    assert persons.identify(warehouse, "candidate_key", key.as_py()) == "C1"
+    with pytest.raises(persons.UnknownPerson, match=r"no source row has the candidate_key x+; .*raw\.ats__"):
+        persons.identify(warehouse, "candidate_key", "x" * 32)
+    with pytest.raises(persons.UnknownPerson, match="none"):
+        persons.identify(warehouse, "visitor_key", key.as_py())
+    assert not may_read(warehouse, "engine", "select candidate_id from raw.ats__applications")

@@ -1,5 +1,5 @@
 -- Every decision, once: those of the loop as they were recorded, and before them those that people made
--- alone, as they were first known.
+-- alone, as they were first known. A use case that is not declared has none.
 with applications as (
 
     select distinct on (application_id)
@@ -41,7 +41,9 @@ by_loop as (
         exploration,
         selection_propensity
     from {{ source('loop', 'decisions') }}
-    where as_of < {{ as_of() }} -- a round is taken on the warehouse that stands at its as_of
+    where
+        as_of < {{ as_of() }} -- a round is taken on the warehouse that stands at its as_of
+        and use_case = any({{ declared_use_cases() }})
 
 ),
 
@@ -59,7 +61,25 @@ by_people as (
     inner join first_stage_events on applications.application_id = first_stage_events.application_id
     left join by_loop
         on applications.application_id = by_loop.case_key and by_loop.use_case = 'recruitment'
-    where by_loop.decision_id is null
+    where by_loop.decision_id is null and 'recruitment' = any({{ declared_use_cases() }})
+
+    union all
+
+    -- Nobody was warned of: that this was so is known when the month is over.
+    select
+        'history:' || employee_months.employee_month_id as decision_id,
+        'attrition' as use_case,
+        employee_months.employee_month_id as case_key,
+        employee_months.employee_key as subject_key,
+        employee_months.area as group_key,
+        employee_months.open_from as decided_at,
+        employee_months.open_to as known_at
+    from {{ ref('int_employee_months') }} as employee_months
+    left join by_loop
+        on employee_months.employee_month_id = by_loop.case_key and by_loop.use_case = 'attrition'
+    where
+        employee_months.open_from < employee_months.open_to
+        and by_loop.decision_id is null
 
 )
 

@@ -1,3 +1,4 @@
+{%- set positive_action = declared('recruitment', 'positive_action', 'text') %}
 with milestones as (
 
     select
@@ -5,14 +6,14 @@ with milestones as (
         milestone_months,
         case
             when origin = 'history' then 'before the loop'
-            when recommended_action = '{{ var("positive_action", "advance") }}' then 'suggested'
+            when recommended_action = {{ positive_action }} then 'suggested'
             else 'not suggested'
         end as suggestion,
         status,
         retained,
         value
     from {{ ref('fct_outcome_milestones') }}
-    where retained is not null
+    where use_case = 'recruitment' and retained is not null
 
 )
 

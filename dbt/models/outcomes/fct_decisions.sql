@@ -1,13 +1,33 @@
+{%- set positive_action = declared('attrition', 'positive_action', 'text') %}
 with decisions as (
 
     select * from {{ ref('int_decisions') }}
 
 ),
 
-hires as (
+-- Whose outcome can be seen: who was hired, and of whom the loop did not warn.
+selections as (
 
-    select * from {{ ref('int_hires') }}
-    where known_to is null
+    select
+        decisions.decision_id,
+        hires.hired_at as selected_at,
+        hires.known_from as selected_known_at,
+        hires.employee_key
+    from {{ ref('int_hires') }} as hires
+    inner join decisions on hires.application_id = decisions.case_key
+    where hires.known_to is null and decisions.use_case = 'recruitment'
+
+    union all
+
+    select
+        decision_id,
+        decided_at as selected_at,
+        known_at as selected_known_at,
+        subject_key as employee_key
+    from decisions
+    where
+        use_case = 'attrition'
+        and (origin = 'history' or recommended_action <> {{ positive_action }})
 
 )
 
@@ -31,9 +51,9 @@ select
     decisions.route,
     decisions.exploration,
     decisions.selection_propensity,
-    hires.application_id is not null as selected,
-    hires.hired_at as selected_at,
-    hires.known_from as selected_known_at,
-    hires.employee_key
+    selections.decision_id is not null as selected,
+    selections.selected_at,
+    selections.selected_known_at,
+    selections.employee_key
 from decisions
-left join hires on decisions.case_key = hires.application_id and decisions.use_case = 'recruitment'
+left join selections on decisions.decision_id = selections.decision_id

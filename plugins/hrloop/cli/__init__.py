@@ -2,11 +2,12 @@
 
 import sys
 
-from hrloop.cli import operate, people, practice, quarantine, release, report, statistics
+from hrloop.cli import adopt, operate, people, practice, quarantine, release, report, statistics
 from hrloop.cli.app import app
 
 __all__ = ["app", "main"]
 
+app.add_typer(adopt.app, name="adopt")
 app.add_typer(practice.app, name="practice")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(people.app, name="review")
@@ -20,7 +21,7 @@ def main() -> None:
     """Run the command. A refusal is told in its own words, without a traceback, and exits with 1."""
     try:
         app()
-    except (ValueError, RuntimeError, FileNotFoundError) as error:
+    except (ValueError, RuntimeError, FileNotFoundError, FileExistsError) as error:
         if "--debug" in sys.argv:
             raise
         print(f"hrloop: {error}", file=sys.stderr)

@@ -100,7 +100,7 @@ def show(figures: dict, to: Console) -> None:
     to.print(rows)
 
     outcomes = Table(
-        "use case", "milestone", "observed", "missing", "pending", "censored", "good", "feedback complete",
+        "use case", "milestone", "observed", "missing", "pending", "censored", "rate", "feedback complete",
         title="Outcomes at their milestones",
     )  # fmt: skip
     for row in figures["milestones"]:
@@ -141,6 +141,12 @@ def show(figures: dict, to: Console) -> None:
             f"{row['explored']:,}",
         )  # fmt: skip
     to.print(routes)
+
+    alarms = Table("use case", "as of", "seen by", "today's cases", title="Drift alarms")
+    for row in figures["alarms"]:
+        alarms.add_row(row["use_case"], f"{row['as_of']:%Y-%m-%d}", row["step"], row["words"])
+    if figures["alarms"]:
+        to.print(alarms)
 
     failures = Table(
         "as of", "table", "check", "field", "group", "rows", "observed", "asked for",

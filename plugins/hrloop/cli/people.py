@@ -9,6 +9,7 @@ from rich.table import Table
 
 from hrloop import decisions, reviews
 from hrloop.cli.app import UseCaseName, loop
+from hrloop.sources import persons
 
 app = typer.Typer(no_args_is_help=True, help="Decide the cases the AI is unsure of.")
 console = Console()
@@ -56,6 +57,15 @@ def why(use_case: UseCaseName, decision_id: DecisionId) -> None:
     for reason in decisions.explain(current.warehouse, current.registry, decision_id):
         table.add_row(reason["feature"], str(reason["value"]), f"{reason['contribution']:+.3f}")
     console.print(table)
+
+
+@app.command()
+def who(use_case: UseCaseName, decision_id: DecisionId) -> None:
+    """Show whom a decision is about, as the source systems identify the person."""
+    current = loop()
+    declaration = current.use_case(use_case)
+    subject = decisions.subject(current.warehouse, use_case, decision_id)
+    console.print(persons.identify(current.warehouse, declaration.decision.subject_key, subject))
 
 
 @app.command()

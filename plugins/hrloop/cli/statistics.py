@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def statistics(
-    use_case: UseCaseName = "recruitment",
+    use_case: UseCaseName,
     runs: Annotated[int, typer.Option(min=2, help="Simulated runs for each row.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="The same seed, the same figures.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Processes; they change no figure.")] = 1,

@@ -8,6 +8,7 @@ from hrloop.decisions.rounds import (
     explain,
     reasons,
     report,
+    subject,
     table_of,
 )
 
@@ -19,5 +20,6 @@ __all__ = [
     "explain",
     "reasons",
     "report",
+    "subject",
     "table_of",
 ]

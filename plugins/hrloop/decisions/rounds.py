@@ -259,6 +259,20 @@ def decision_id(use_case: str, case_key: str) -> str:
     return hashlib.sha256(f"{use_case}|{case_key}".encode()).hexdigest()[:32]
 
 
+def subject(wh: Warehouse, use_case: str, decision_id: str) -> str:
+    """The pseudonym of whom a decision is about. Raises DecisionError for a decision that there is not."""
+    with wh.engine("engine").connect() as connection:
+        found = connection.scalar(
+            text(f"select subject_key from {TABLE} where use_case = :use_case and decision_id = :id"),  # noqa: S608
+            {"use_case": use_case, "id": decision_id},
+        )
+    if found is None:
+        raise DecisionError(
+            f"{use_case} has no decision {decision_id}; `hrloop review list` shows those that wait"
+        )
+    return found
+
+
 def explain(wh: Warehouse, registry: Registry, decision_id: str, top: int = TOP) -> list[dict]:
     """The features that moved a decision most: [{feature, value, contribution}], largest first.
 

@@ -4,9 +4,15 @@ PSI = Σ (actual - expected) · ln(actual / expected) over bins. Bands after Sid
 (2006): below 0.10 stable, below 0.25 shifting, from there shifted.
 """
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 from scipy.stats import ks_2samp
+
+if TYPE_CHECKING:
+    from hrloop.usecase import Drift
 
 SHIFTING, SHIFTED = 0.10, 0.25
 
@@ -108,6 +114,37 @@ def by_feature(expected: pd.DataFrame, actual: pd.DataFrame) -> pd.DataFrame:
         rows.append((name, value, band(value), *distance))
     found = pd.DataFrame(rows, columns=["feature", "psi", "band", "ks", "p_value"])
     return found.sort_values("psi", ascending=False, kind="stable", ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """How many of the features have shifted, which (the furthest first) with their PSI, and whether these
+    are more than is declared."""
+
+    features: int
+    shifted: tuple[tuple[str, float], ...]
+    raised: bool
+
+    def __str__(self) -> str:
+        named = ", ".join(f"{name} (PSI {value:.2f})" for name, value in self.shifted)
+        return f"{len(self.shifted)} of {self.features} features have shifted" + (
+            f": {named}" if named else ""
+        )
+
+
+def alarm(expected: pd.DataFrame, actual: pd.DataFrame, declared: "Drift") -> Alarm | None:
+    """Whether so many features have shifted between two sets of cases that what held for the one need not
+    hold for the other; None where one has too few cases to tell.
+
+    Both with a column for each feature. Without any change PSI is about (bins - 1) · (1 / n + 1 / m).
+    """
+    if min(len(expected), len(actual)) < declared.minimum_cases.value:
+        return None
+    found = {name: psi_of_values(expected[name], actual[name]) for name in expected.columns}
+    shifted = sorted(
+        ((name, value) for name, value in found.items() if band(value) == "shifted"), key=lambda one: -one[1]
+    )
+    return Alarm(len(found), tuple(shifted), len(shifted) > declared.shifted_share.value * len(found))
 
 
 def band(value: float) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from hrloop.evaluation.comparison import Comparison, GroupFinding
+from hrloop.evaluation.drift import Alarm
 from hrloop.evaluation.evidence import Evidence
 from hrloop.evaluation.experiment import Sequential
 from hrloop.evaluation.metrics import Interval
@@ -117,6 +118,19 @@ def successor(comparison: Comparison, promotion: "Promotion") -> Verdict:
     """
     kind, reasons = _successor(comparison, promotion)
     return Verdict(kind, tuple(reasons), _identity("successor", comparison.as_dict(), promotion.model_dump()))
+
+
+def unless_shifted(verdict: Verdict, alarm: Alarm | None) -> Verdict:
+    """The verdict, but ``insufficient_evidence`` in place of ``promote`` while the drift alarm stands: the
+    evidence speaks of cases that are no longer the ones to be decided.
+
+    alarm: between the cases evaluated on and those that are open, None where these are too few to tell.
+    """
+    if verdict.kind != "promote" or alarm is None or not alarm.raised:
+        return verdict
+    reasons = (*verdict.reasons, f"but today's cases are unlike those it was measured on: {alarm}")
+    identity = _identity("unless_shifted", {"verdict": verdict.id, "alarm": str(alarm)})
+    return Verdict("insufficient_evidence", reasons, identity)
 
 
 def experiment(signals: ExperimentSignals, promotion: "Promotion", declared: "Experiment") -> Verdict | None:

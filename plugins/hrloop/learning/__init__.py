@@ -2,9 +2,9 @@
 
 ``fit`` learns with an ``Architecture``, ``Fitted`` scores, explains and is kept; ``search`` looks for a
 better architecture, ``reweighting`` says how strongly each feature may be used; ``leaks.check`` refuses
-features from the future; ``propensity`` weighs labels that exist only for those selected; ``calibration``
-turns scores into probabilities that may be believed, and ``recalibration`` finds out whether newer labels
-ask for another.
+features from the future; ``propensity`` weighs labels that exist only for those selected, ``censoring``
+those of cases that could not all be followed to the end; ``calibration`` turns scores into probabilities
+that may be believed, and ``recalibration`` finds out whether newer labels ask for another.
 """
 
 from hrloop.learning.architecture import Architecture
@@ -14,7 +14,9 @@ from hrloop.learning.errors import (
     LeakError,
     LearningError,
     MissingColumn,
+    NobodyFollowed,
     OneClassOnly,
+    TooEarly,
 )
 from hrloop.learning.fitted import Fitted
 from hrloop.learning.training import fit
@@ -27,6 +29,8 @@ __all__ = [
     "LeakError",
     "LearningError",
     "MissingColumn",
+    "NobodyFollowed",
     "OneClassOnly",
+    "TooEarly",
     "fit",
 ]

@@ -5,6 +5,10 @@ class LearningError(ValueError):
     """A frame that nothing sound can be learnt from. The message says what to do."""
 
 
+class TooEarly(LearningError):
+    """Too little has happened so far to learn from; with time it will do, and nothing is wrong."""
+
+
 class MissingColumn(LearningError):
     """A column that is not in the frame."""
 
@@ -16,7 +20,7 @@ class MissingColumn(LearningError):
         )
 
 
-class InsufficientLabels(LearningError):
+class InsufficientLabels(TooEarly):
     """Too few observed labels. ``counts`` holds the number of decisions by label status."""
 
     def __init__(self, counts: dict[str, int], needed: int):
@@ -29,7 +33,7 @@ class InsufficientLabels(LearningError):
         )
 
 
-class InsufficientHistory(LearningError):
+class InsufficientHistory(TooEarly):
     """Too few labels to fit a calibrator on some of them and to judge it by the others."""
 
     def __init__(self, past: int, newest: int, needed: int):
@@ -41,13 +45,23 @@ class InsufficientHistory(LearningError):
         )
 
 
-class OneClassOnly(LearningError):
+class OneClassOnly(TooEarly):
     """Labels that are all the same."""
 
     def __init__(self, value: float, number: int):
         super().__init__(
             f"all {number} observed labels are {value:g}: there is nothing to tell apart; "
             "check the definition of the outcome in the use case"
+        )
+
+
+class NobodyFollowed(TooEarly):
+    """Cases that were all censored before the moment that is asked about."""
+
+    def __init__(self, cases: int, horizon: float, longest: float):
+        super().__init__(
+            f"none of {cases} cases was followed to month {horizon:g} (the longest to month {longest:.1f}): "
+            "what comes until then cannot be known; wait, or declare a nearer milestone"
         )
 
 

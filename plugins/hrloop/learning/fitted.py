@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from hrloop.learning.calibration import Calibrator
 from hrloop.learning.encoding import Encoder
 from hrloop.learning.errors import LearningError
 from hrloop.learning.linear import Linear
+from hrloop.learning.survival import Survival
 from hrloop.learning.trees import Trees
 
 if TYPE_CHECKING:
@@ -31,11 +32,14 @@ READABLE = (1, 2)  # in format 1 every model was boosted trees, and no architect
 class Model(Protocol):
     """A kind of model: how it is learnt, and what it says of encoded rows.
 
-    matrix: (n, columns) as ``Encoder.matrix`` gives it; label: (n,), 0 or 1; weight: (n,), mean about 1;
-    rows in the order of their decisions. ``learner``: the declaration's rounds, folds and seed.
+    matrix: (n, columns) as ``Encoder.matrix`` gives it; weight: (n,), mean about 1; rows in the order of
+    their decisions. label: where the kind learns labels (n,), 0 or 1; where it learns times (n, 2), the
+    months between which the event lies (``censoring.bounds``). ``learner``: the declaration's rounds, folds
+    and seed.
     """
 
     file: ClassVar[str]  # its name in a saved folder
+    learns: ClassVar[Literal["label", "time"]]
 
     @classmethod
     def forward(
@@ -77,7 +81,7 @@ class Model(Protocol):
         """What each column adds to the log-odds (n, columns), up to one constant for all rows."""
 
 
-KINDS: dict[str, type[Model]] = {"xgboost": Trees, "linear": Linear}
+KINDS: dict[str, type[Model]] = {"xgboost": Trees, "linear": Linear, "survival": Survival}
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ that is what is kept: a line for a number, a table for a category.
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from hrloop.learning.architecture import Architecture
 from hrloop.learning.encoding import CATEGORY, Column, Encoder
-from hrloop.learning.folds import learnable
+from hrloop.learning.folds import learnable, log_loss
 
 if TYPE_CHECKING:
     from hrloop.usecase import Learner
@@ -47,6 +47,7 @@ class Linear:
     """A constant and one term a feature. ``Model`` in ``fitted`` says what its methods do."""
 
     file: ClassVar[str] = "model.json"
+    learns: ClassVar[Literal["label", "time"]] = "label"
     encoder: Encoder
     constant: float
     terms: tuple[Term, ...]
@@ -65,13 +66,11 @@ class Linear:
         for learn, validate in learnable(label, learner.folds):
             model = _fitted(architecture, encoder, matrix[learn], label[learn], weight[learn])
             margin = model.margin(matrix[validate])
-            # log(1 + e^m) - y m, without overflow
-            losses = np.logaddexp(0.0, margin) - label[validate] * margin
             found.append(
                 {
                     "learnt_from": learn.stop,
                     "validated_on": validate.stop - validate.start,
-                    "log_loss": round(float(np.average(losses, weights=weight[validate])), 6),
+                    "log_loss": round(log_loss(margin, label[validate], weight[validate]), 6),
                 }
             )
         return found

@@ -10,6 +10,7 @@ same frame gives the same winner.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,6 +54,8 @@ def search(use_case: "UseCase", frame: pd.DataFrame, as_of: datetime) -> Search:
         families["monotone"] = monotone
     else:
         notes.append("monotone trees were not tried: no feature is declared monotone")
+    if KINDS[use_case.learner.kind].learns == "time":
+        families["survival"] = partial(survival, horizon=use_case.outcome.label_milestone)
     shares = np.array_split(np.arange(use_case.search.trials.value), len(families))
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # a trial is a row of the table, not a line of log
     tried = [_measured("declared", declared(use_case), use_case, ready)]
@@ -78,6 +81,14 @@ def lossguide(trial: optuna.Trial) -> Architecture:
     leaves = trial.suggest_int("max_leaves", 4, 32, log=True)
     grown = {"grow_policy": "lossguide", "max_depth": 0, "max_leaves": leaves}
     return Architecture("xgboost", _shared(trial) | grown, monotone=False)
+
+
+def survival(trial: optuna.Trial, horizon: float) -> Architecture:
+    """Trees of the time until the outcome, which grow level by level. With a scale of 1 the odds of it grow
+    in proportion to the time, below 1 faster and above slower."""
+    grown = {"max_depth": trial.suggest_int("max_depth", 2, 6)}
+    law = {"scale": trial.suggest_float("scale", 0.4, 2.0, log=True), "horizon": horizon}
+    return Architecture("survival", _shared(trial) | grown | law, monotone=False)
 
 
 def linear(trial: optuna.Trial) -> Architecture:
@@ -114,7 +125,8 @@ def _trials(
 def _measured(
     family: str, architecture: Architecture, use_case: "UseCase", ready: Prepared
 ) -> dict[str, Any]:
-    folds = KINDS[architecture.kind].forward(architecture, use_case.learner, *ready.learnt)
+    kind = KINDS[architecture.kind]
+    folds = kind.forward(architecture, use_case.learner, *ready.learnt(kind.learns))
     losses = [fold["log_loss"] for fold in folds]
     return {
         "family": family,

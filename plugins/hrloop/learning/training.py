@@ -10,25 +10,30 @@ The observed labels stand in the order of their decisions, and are cut once:
 Nothing is refitted afterwards: what was evaluated is what may be promoted. The labels of the evaluation
 part were decided after all others, so the figures say how an older model does on newer decisions, which is
 how it will be used. The same rows in any order give the same bytes on any number of cores.
+
+Where subjects come back, one event is the outcome of several decisions in a row. A part then knows of
+outcomes only what had happened when the next part began: the calibration part ends a whole milestone before
+the evaluation part begins, a model that learns labels takes those that were due by then, and one that learns
+times follows its cases up to then.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
 from hrloop import as_of as time
-from hrloop.learning import calibration, propensity
+from hrloop.learning import calibration, censoring, propensity
 from hrloop.learning.architecture import Architecture, declared
 from hrloop.learning.encoding import Encoder, fit_encoder, require
-from hrloop.learning.errors import InsufficientLabels, LearningError, OneClassOnly
+from hrloop.learning.errors import InsufficientLabels, LearningError, OneClassOnly, TooEarly
 from hrloop.learning.fitted import KINDS, Fitted
 
 if TYPE_CHECKING:
-    from hrloop.usecase import UseCase
+    from hrloop.usecase import Share, UseCase
 
 DECISION_COLUMNS = [
     "decision_id",
@@ -38,33 +43,75 @@ DECISION_COLUMNS = [
     "selection_propensity",
     "label_status",
     "label",
+    "follow_up",
     "label_known_at",
 ]
+MONTH = pd.Timedelta(days=30.4375)  # a year is 365.25 days
+NONE = pd.Timedelta(0)
+
+Learnt = tuple[Encoder, np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Prepared:
     """The observed labels in the order of their decisions, weighted, encoded and cut in three.
 
-    rows: (n, columns of the frame); label: (n,); matrix: (n, features); ``counts``: selected decisions by
-    the status of their label.
+    rows: (n, columns of the frame); label, weight (for selection and censoring), both (n,); matrix:
+    (n, features); ``followed``: the rows of the development part, those with a censored label too, with
+    ``weight`` for selection; ``counts``: selected decisions by the status of their label; ``selection``: how
+    the weights came about; ``window``: how long before the next part an outcome must be over, zero where no
+    subject comes back; ``horizon``: the milestone in months.
     """
 
     rows: pd.DataFrame
     label: np.ndarray
-    weights: propensity.Weights
+    weight: np.ndarray
     encoder: Encoder
     matrix: np.ndarray
     development: slice
     calibrating: slice
     evaluating: slice
+    followed: pd.DataFrame
     counts: dict[str, int]
+    selection: dict[str, float | int]
+    horizon: int
+    window: pd.Timedelta
+
+    def learnt(self, learns: Literal["label", "time"]) -> Learnt:
+        """All that a model may learn from, of the development part: encoder, matrix, label and weight.
+
+        For a model that learns times ``label`` is (n, 2), the bounds of the months until the event.
+        """
+        if learns == "time":
+            return self._times()
+        part = self.development
+        if self.window:
+            due = self.rows["decided_at"].iloc[part] + self.window <= self._next
+            part = np.flatnonzero(due)
+        return self.encoder, self.matrix[part], self.label[part], self.weight[part]
 
     @property
-    def learnt(self) -> tuple[Encoder, np.ndarray, np.ndarray, np.ndarray]:
-        """Encoder, matrix, label and weight of the development part: all that a model may learn from."""
-        part = self.development
-        return self.encoder, self.matrix[part], self.label[part], self.weights.weight[part]
+    def _next(self) -> pd.Timestamp:
+        """When the calibration part begins."""
+        return self.rows["decided_at"].iloc[self.calibrating.start]
+
+    def _times(self) -> Learnt:
+        rows, horizon = self.followed, self.horizon
+        bounds = censoring.bounds(rows["follow_up"].to_numpy(), rows["label"].to_numpy(), horizon)
+        if self.window:
+            until = ((self._next - rows["decided_at"]) / MONTH).to_numpy()
+            lower, upper = bounds.T
+            bounds = np.column_stack([np.minimum(lower, until), np.where(upper > until, np.inf, upper)])
+        return self.encoder, self.encoder.matrix(rows), bounds, _mean_one(rows["weight"].to_numpy())
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Decisions whose outcome was seen or censored, with ``weight`` (for selection) and ``uncensored`` (for
+    censoring), and how the former came about."""
+
+    rows: pd.DataFrame
+    selection: dict[str, float | int]
 
 
 def fit(
@@ -73,13 +120,14 @@ def fit(
     """Learn from the observed labels of a frame of decisions, with the declared architecture or another.
 
     frame: one row per decision (columns DECISION_COLUMNS and the declared features), in any order.
-    Raises InsufficientLabels, OneClassOnly, MissingColumn, and LearningError for rows that were not known
-    by ``as_of``.
+    Raises TooEarly where there is too little to learn from, MissingColumn, and LearningError for rows that
+    were not known by ``as_of``.
     """
     ready = prepare(use_case, frame, as_of)
     architecture = architecture or declared(use_case)
-    model, figures = KINDS[architecture.kind].fit(architecture, use_case.learner, *ready.learnt)
-    rows, label, weight = ready.rows, ready.label, ready.weights.weight
+    kind = KINDS[architecture.kind]
+    model, figures = kind.fit(architecture, use_case.learner, *ready.learnt(kind.learns))
+    rows, label, weight = ready.rows, ready.label, ready.weight
     score = expit(model.margin(ready.matrix))
     calibrating, evaluating = ready.calibrating, ready.evaluating
     calibrator = calibration.fit_platt(
@@ -102,8 +150,11 @@ def fit(
         "base_rate_selected": float(label[before].mean()),
         "milestone_months": use_case.outcome.label_milestone,
         **figures,
-        "weights": ready.weights.summary(),
+        "weights": ready.selection,
     }
+    if ready.window:
+        over = rows["decided_at"].iloc[calibrating.stop - 1] + ready.window
+        summary["parts"]["calibration"]["outcomes_to"] = over.isoformat()
     held_out = rows.iloc[evaluating][["decision_id", "group_key", "decided_at"]].assign(
         label=label[evaluating],
         weight=weight[evaluating],
@@ -136,16 +187,17 @@ def prepare(use_case: "UseCase", frame: pd.DataFrame, as_of: datetime) -> Prepar
     needed = use_case.learner.minimum_labels.value
     if labelled.sum() < needed:
         raise InsufficientLabels(counts, needed)
-    weights = _weights(use_case, frame, labelled)
-
-    rows = frame.loc[labelled].reset_index(drop=True)
+    followed = _followed(use_case, frame, labelled)
+    rows = followed.rows[followed.rows["label_status"] == "observed"].reset_index(drop=True)
     label = rows["label"].to_numpy(dtype=float)
     if label.min() == label.max():
         raise OneClassOnly(label[0], len(label))
+    window = use_case.outcome.label_milestone * MONTH if use_case.decision.period else NONE
     development, calibrating, evaluating = split(
         rows["decided_at"],
         use_case.learner.calibration_share.value,
         use_case.learner.evaluation_share.value,
+        window,
     )
     seen = label[development]
     if seen.min() == seen.max():
@@ -154,35 +206,49 @@ def prepare(use_case: "UseCase", frame: pd.DataFrame, as_of: datetime) -> Prepar
     return Prepared(
         rows=rows,
         label=label,
-        weights=weights,
+        weight=_mean_one((rows["weight"] * rows["uncensored"]).to_numpy()),
         encoder=encoder,
         matrix=encoder.matrix(rows),
         development=development,
         calibrating=calibrating,
         evaluating=evaluating,
+        followed=followed.rows[followed.rows["decided_at"] < rows["decided_at"].iloc[calibrating.start]],
         counts=counts,
+        selection=followed.selection,
+        horizon=use_case.outcome.label_milestone,
+        window=window,
     )
 
 
-def split(decided_at: pd.Series, calibration_share: float, evaluation_share: float) -> tuple[slice, ...]:
+def split(
+    decided_at: pd.Series,
+    calibration_share: float,
+    evaluation_share: float,
+    window: pd.Timedelta = NONE,
+) -> tuple[slice, slice, slice]:
     """The slices (development, calibration, evaluation) of rows in the order of their decisions.
 
-    Decisions of one moment stay together, in the later part. Raises LearningError when that leaves a part
+    Decisions of one moment stay together, in the later part. The calibration part ends ``window`` before
+    the evaluation part begins; what lies between is in no part. Raises TooEarly when that leaves a part
     empty.
     """
-    moments = decided_at.to_numpy()
+    moments = decided_at.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
     n = len(moments)
-    cuts = []
-    for share in (calibration_share + evaluation_share, evaluation_share):
-        at = min(n - 1, max(0, n - round(share * n)))
-        cuts.append(int(np.searchsorted(moments, moments[at], side="left")))
-    first, second = cuts
-    if not 0 < first < second < n:
-        raise LearningError(
+
+    def cut(stop: int, share: float) -> int:
+        """The first of the newest rows before ``stop`` that are this share of all."""
+        at = min(stop - 1, max(0, stop - round(share * n)))
+        return int(np.searchsorted(moments, moments[at], side="left"))
+
+    second = cut(n, evaluation_share)
+    end = int(np.searchsorted(moments, moments[second] - window.to_timedelta64(), side="left"))
+    first = cut(end, calibration_share) if end else 0
+    if not 0 < first < end <= second < n:
+        raise TooEarly(
             f"{n} labels were decided at only {decided_at.nunique()} moments, which leaves no room for "
             "development, calibration and evaluation one after the other; wait for decisions of later dates"
         )
-    return slice(0, first), slice(first, second), slice(second, n)
+    return slice(0, first), slice(first, end), slice(second, n)
 
 
 def _check(frame: pd.DataFrame, as_of: datetime) -> None:
@@ -218,16 +284,42 @@ def _counts(frame: pd.DataFrame) -> dict[str, int]:
     return {str(status): int(number) for status, number in sorted(statuses.items())}
 
 
-def _weights(use_case: "UseCase", frame: pd.DataFrame, labelled: np.ndarray) -> propensity.Weights:
-    """Weights of the labelled rows, from the decisions up to the newest labelled one: later ones may
-    still end in a selection, and would pass for rejections."""
-    newest = frame.loc[labelled, "decided_at"].max()
-    settled = (frame["decided_at"] <= newest).to_numpy()
+def _followed(use_case: "UseCase", frame: pd.DataFrame, labelled: np.ndarray) -> Followed:
+    """Those whose outcome was seen, or could have been and was censored, weighted for selection.
+
+    Weights come from the decisions up to the newest of them: later ones may still end in a selection, and
+    would pass for rejections.
+    """
+    censored = (frame["label_status"] == "censored").to_numpy(dtype=bool, na_value=False)
+    seen = labelled | (censored & frame["selected"].to_numpy(dtype=bool, na_value=False))
+    settled = (frame["decided_at"] <= frame.loc[seen, "decided_at"].max()).to_numpy()
     decided = frame.loc[settled].reset_index(drop=True)
     encoder = fit_encoder(use_case.features, decided, range_tail=0.0)
-    return propensity.weigh(
-        decided, labelled[settled], encoder, use_case.selection, seed=use_case.learner.seed
+    weights = propensity.weigh(
+        decided, seen[settled], encoder, use_case.selection, seed=use_case.learner.seed
     )
+    rows = frame.loc[seen].reset_index(drop=True)
+    # whatever ended an observed case's follow-up, the event or the milestone, was no censoring
+    uncensored = censoring.weights(
+        rows["follow_up"].to_numpy(), ~censored[seen], use_case.outcome.label_milestone
+    )
+    kept, factor = _thinned(rows, use_case.learner.negatives_kept)
+    rows = rows.assign(weight=weights.weight * factor, uncensored=uncensored)[kept]
+    return Followed(rows.reset_index(drop=True), weights.summary())
+
+
+def _thinned(rows: pd.DataFrame, share: "Share | None") -> tuple[np.ndarray, np.ndarray]:
+    """Which rows (n,) are used, and how many each stands for (n,): all whose outcome happened, and of the
+    others a share, drawn by a hash of the decision: the same whatever else is in the frame."""
+    if share is None:
+        return np.ones(len(rows), dtype=bool), np.ones(len(rows))
+    happened = (rows["label"] == 1).to_numpy()
+    drawn = pd.util.hash_array(rows["decision_id"].to_numpy(dtype=object)) / 2.0**64
+    return happened | (drawn < share.value), np.where(happened, 1.0, 1.0 / share.value)
+
+
+def _mean_one(weight: np.ndarray) -> np.ndarray:
+    return weight / weight.mean()
 
 
 def _part(rows: pd.DataFrame, label: np.ndarray, part: slice) -> dict[str, Any]:

@@ -43,10 +43,11 @@ LAYOFF_MONTHS = (20, 44)  # a small wave each; index of the month
 STREAMS = {
     "founding": 0, "requisitions": 1, "applicants": 2, "fates": 3, "hiring": 4, "feedback": 5,
     "starters": 6, "changes": 7, "leavers": 8, "reviews": 9, "work": 10, "surveys": 11,
-    "interventions": 12, "dirt": 13,
+    "interventions": 12, "dirt": 13, "habits": 14, "seasons": 15, "resolves": 16, "managers": 17,
 }  # fmt: skip
 
 DAY = np.timedelta64(86_400, "s")
+NEVER = np.datetime64("2200-01-01", "s")
 
 
 @dataclass(frozen=True)
@@ -159,16 +160,30 @@ def leader_ids(department: pd.Series, location: pd.Series, company: Company, rng
     """A leader of the same department and site for each row. Leaders are the first employees on file."""
     departments = tuple(dict.fromkeys(DEPARTMENTS.values()))
     cell = position(departments, department) * len(LOCATIONS) + position(LOCATIONS, location)
-    cells = len(departments) * len(LOCATIONS)
-    round_ = rng.integers(0, leaders(company) // cells, size=len(cell))
-    numbers = pc.utf8_lpad(pc.cast(pa.array(round_ * cells + cell + 1), pa.string()), 7, "0")
+    round_ = rng.integers(0, leaders(company) // leader_cells(), size=len(cell))
+    return leader_id(round_ * leader_cells() + cell + 1)
+
+
+def leader_id(number: np.ndarray) -> pd.Series:
+    """The employee ids of leaders, by their number from 1."""
+    numbers = pc.utf8_lpad(pc.cast(pa.array(number), pa.string()), 7, "0")
     return texts(pc.binary_join_element_wise("E0000-", numbers, ""))
+
+
+def leader_cells() -> int:
+    """How many departments at a site there are."""
+    return len(set(DEPARTMENTS.values())) * len(LOCATIONS)
 
 
 def leaders(company: Company) -> int:
     """How many leaders there are: one or more for every department at every site."""
-    cells = len(set(DEPARTMENTS.values())) * len(LOCATIONS)
-    return cells * max(1, company.workforce // 400)
+    return leader_cells() * max(1, company.workforce // 400)
+
+
+def going_rate(family: pd.Series, level: np.ndarray) -> np.ndarray:
+    """What a job of this family and level pays a month, full time (n,)."""
+    base = np.array([4600, 4400, 3900, 3000, 4100, 3200, 3700, 3600])[position(JOB_FAMILIES, family)]
+    return base * (0.6 + 0.22 * np.asarray(level))
 
 
 def job_title(family: pd.Series, level: np.ndarray) -> pd.Series:

@@ -2,8 +2,9 @@
 
 The books between months lie below ``truth/``: ``company.json`` names the company and the last month written,
 ``state/<month>/`` holds its open books, ``applications/<month>.parquet`` what truly would have become of
-every applicant, ``decisions/<month>.parquet`` the decisions it was given, ``dirt/<month>.json`` the counts of
-dirt in the exports.
+every applicant, ``employees/<month>.parquet`` what would become of every employee if nothing more were done,
+``interventions/<month>.parquet`` what was done and what it averted, ``decisions/<month>.parquet`` and
+``alerts/<month>.parquet`` what it was given, ``dirt/<month>.json`` the counts of dirt in the exports.
 """
 
 import io
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hrloop.practice import hiring, people, workforce
+from hrloop.practice import hiring, people, retention, unrest, workforce
 from hrloop.practice.company import Company, Shift, identifiers, later, seconds
 from hrloop.practice.exports import COLUMNS, export, write
 from hrloop.settings import Settings
@@ -34,6 +35,7 @@ TRUTH = (
     *(f"{kind}_{month}" for kind in ("would_be_good_at", "probability_good_at", "rating")
       for month in people.MILESTONES),
 )  # fmt: skip
+TRUTH_OF_EMPLOYEES = ("employee_id", "leaves_on", "leaving_kind", "silent", "episode", "resolve")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Report:
     hires: int
     decisions: int = 0
     too_late: int = 0
+    alerts: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,25 +89,33 @@ def history(
     state = _open_books(place, company, done)
     reports = []
     for index in range(done, months):
-        report, state = _write_month(place, company, index, state, None)
+        report, state = _write_month(place, company, index, state, None, None)
         reports.append(report)
         if (index + 1) % BOOKS_CLOSED_EVERY == 0 or index + 1 == months:
             _close_books(place, company, index + 1, state)
     return _sum(reports)
 
 
-def answer(where: Settings | Path | str, month: date | str, decisions: pd.DataFrame | None = None) -> Report:
-    """Live through the month after ``month``, in which people decide on its applications, and export it.
+def answer(
+    where: Settings | Path | str,
+    month: date | str,
+    decisions: pd.DataFrame | None = None,
+    alerts: pd.DataFrame | None = None,
+) -> Report:
+    """Live through the month after ``month``, in which people decide on what it brought, and export it.
 
     ``decisions`` has one row per application made in ``month``: application_id, recommended_action
     ('advance' or 'decline'), and where known rank (1 = best of its requisition), action (what a person
     finally decided) and exploration (drawn at random, bool). People do as recommended nine times in ten,
     and always where ``action`` is given or the case is an exploration; whoever they do not follow on, and
     every application without a decision, is judged as of old. Among the advanced, people choose whom to hire.
-    None means that people decide alone.
 
-    Asking again with the same decisions changes nothing. Raises ValueError when ``month`` is not the last
-    month written, was answered with other decisions, or a decision is not understood.
+    ``alerts`` has one row per employee warned of or not in ``month``: employee_id, month (such as 2026-07)
+    and action ('alert' or 'none', as finally decided). HR partners act on seven alerts in ten. None, of
+    either, means that people decide alone.
+
+    Asking again with the same decisions and alerts changes nothing. Raises ValueError when ``month`` is not
+    the last month written, was answered with other ones, or one of them is not understood.
     """
     place = _Place.of(where)
     company, done = _company(place)
@@ -113,31 +124,38 @@ def answer(where: Settings | Path | str, month: date | str, decisions: pd.DataFr
     label, last = month if isinstance(month, str) else month.strftime("%Y-%m"), company.label(done - 1)
     if company.label(0) <= label < last:
         _refuse_other_decisions(place, label, decisions)
+        _refuse_other_alerts(place, label, alerts)
         return _sum([])
     if label != last:
         raise ValueError(f"{label} has no exports yet: the last month written is {last}; answer that first")
     state = _open_books(place, company, done)
     read = None if decisions is None else hiring.read_decisions(decisions, state["pending"], label)
-    report, state = _write_month(place, company, done, state, read)
+    heard = None if alerts is None else retention.read_alerts(alerts, _employed(place, label), label)
+    report, state = _write_month(place, company, done, state, read, heard)
     _close_books(place, company, done + 1, state)
     return report if read is None else replace(report, too_late=len(decisions) - len(read))
 
 
-def truth(where: Settings | Path | str) -> pd.DataFrame:
-    """What truly would have become of every applicant: all months, one row per application.
+def truth(where: Settings | Path | str, of: str = "applications") -> pd.DataFrame:
+    """What truly would have become of people, all months.
 
-    Only evaluation may read this. Raises FileNotFoundError when nothing has been written.
+    ``of``: ``applications`` (one row each), ``employees`` (one row for each and month) or ``interventions``
+    (one row each). Only evaluation may read this. Raises FileNotFoundError when nothing has been written.
     """
-    files = sorted((_Place.of(where).truth / "applications").glob("*.parquet"))
+    files = sorted((_Place.of(where).truth / of).glob("*.parquet"))
     if not files:
-        raise FileNotFoundError(f"no truth below {_Place.of(where).truth}; write a history first")
+        raise FileNotFoundError(f"no truth below {_Place.of(where).truth / of}; write a history first")
     return pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
 
 
 def live(
-    company: Company, index: int, state: dict[str, pd.DataFrame], decisions: pd.DataFrame | None
-) -> tuple[dict[str, pd.DataFrame], pd.DataFrame, dict[str, pd.DataFrame]]:
-    """One month of the company: (rows that become known in it by table, truth of its applicants, new state).
+    company: Company,
+    index: int,
+    state: dict[str, pd.DataFrame],
+    decisions: pd.DataFrame | None,
+    alerts: pd.DataFrame | None,
+) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
+    """One month of the company: (rows that become known in it by table, the truth, new state).
 
     ``state`` is what the call for the month before returned, empty for the first month: ``pending``
     applications, open ``requisitions``, ``known`` people turned down, ``staff``, and per table
@@ -174,13 +192,17 @@ def live(
 
     staff = workforce.lay_off(company, index, staff)
     staff, changes = workforce.change(company, index, staff)
-    rows["hris/employees"].append(changes)
+    staff = unrest.make_up_minds(company, index, unrest.go_through(company, index, staff))
+    staff, measures, measured = retention.act(company, index, staff, alerts)
+    raised = measured.loc[measured["kind"] == "raise", "employee_id"]
+    raises = staff.loc[staff["employee_id"].isin(raised), list(workforce.RECORD)]
+    rows["hris/employees"] += [changes, raises]
+    rows["hris/interventions"].append(measures)
     for table, write_down in (
         ("hris/terminations", workforce.terminations),
         ("hris/reviews", workforce.reviews),
         ("hris/work_months", workforce.work_months),
         ("hris/surveys", workforce.surveys),
-        ("hris/interventions", workforce.interventions),
     ):
         rows[table].append(write_down(company, index, staff))
     staff = staff.loc[seconds(staff["leaves_on"]) >= company.opening(index)].reset_index(drop=True)
@@ -195,7 +217,13 @@ def live(
 
     due, waiting = _deliver(company, index, rows, state)
     now = {"staff": staff, "pending": applied, "requisitions": opened, **waiting}
-    return due, applied[list(TRUTH)], now if known is None else now | {"known": known}
+    employed = workforce.through(company, index, staff)[list(TRUTH_OF_EMPLOYEES)]
+    fates = {
+        "applications": applied[list(TRUTH)],
+        "employees": employed.assign(month=company.label(index)),
+        "interventions": measured,
+    }
+    return due, fates, now if known is None else now | {"known": known}
 
 
 def _closed(company: Company, index: int, opened: pd.DataFrame) -> pd.DataFrame:
@@ -240,17 +268,24 @@ def _write_month(
     index: int,
     state: dict[str, pd.DataFrame],
     decisions: pd.DataFrame | None,
+    alerts: pd.DataFrame | None,
 ) -> tuple[Report, dict[str, pd.DataFrame]]:
-    """Live one month and put its files in place; returns what was written and the new state."""
-    due, fate, new_state = live(company, index, state, decisions)
+    """Live one month and put its files in place, and nothing beside them; what was written, the new state."""
+    due, fates, new_state = live(company, index, state, decisions, alerts)
     files, dirt = export(company, index, due)
     label = company.label(index)
-    _write_parquet(place.truth / "applications" / f"{label}.parquet", fate)
+    for of, fate in fates.items():
+        _write_parquet(place.truth / of / f"{label}.parquet", fate)
     write(place.truth / "dirt" / f"{label}.json", (json.dumps(dirt, indent=1) + "\n").encode())
-    decided = place.truth / "decisions" / f"{company.label(index - 1)}.parquet"
-    decided.unlink(missing_ok=True)  # of a run that was torn off before it closed its books
-    if decisions is not None:
-        _write_parquet(decided, decisions)
+    for kind, given in (("decisions", decisions), ("alerts", alerts)):
+        path = place.truth / kind / f"{company.label(index - 1)}.parquet"
+        path.unlink(missing_ok=True)  # of a run that was torn off before it closed its books
+        if given is not None:
+            _write_parquet(path, given)
+    for table in COLUMNS:  # such a run may also have had rows where there are none now
+        for file in (place.landing / table).glob(f"{company.month(index) + 1}-01.*"):
+            if file.relative_to(place.landing).as_posix() not in files:
+                file.unlink()
     for path, content in files.items():
         day = path.rsplit("/", 1)[1][:10]
         write(place.landing / path, content, np.datetime64(f"{day}T00:30:00"))
@@ -258,9 +293,10 @@ def _write_month(
         months=(label,),
         files=len(files),
         size=sum(len(content) for content in files.values()),
-        applications=len(fate),
+        applications=len(fates["applications"]),
         hires=int((due["ats/application_events"].get("stage") == "hired").sum()),
         decisions=0 if decisions is None else len(decisions),
+        alerts=0 if alerts is None else len(alerts),
     )
     return report, new_state
 
@@ -326,20 +362,38 @@ def _done(place: _Place, company: Company) -> int:
     return done
 
 
+def _employed(place: _Place, label: str) -> pd.Series:
+    """Who was employed through this month."""
+    return pd.read_parquet(place.truth / "employees" / f"{label}.parquet")["employee_id"]
+
+
 def _refuse_other_decisions(place: _Place, label: str, decisions: pd.DataFrame | None) -> None:
     """Pass when the month was answered with the same decisions; raise ValueError otherwise."""
-    path = place.truth / "decisions" / f"{label}.parquet"
-    before = pd.read_parquet(path) if path.exists() else None
-    same = before is None and decisions is None
-    if before is not None and decisions is not None:
+    if decisions is not None:
         made_in = decisions["application_id"].astype(str).str[1:5]
         decisions = decisions[~(made_in > label[2:4] + label[5:7])]  # the loop has gone on since
         # the month's applications stand in the truth; that is all the check of the decisions needs
         pending = pd.read_parquet(place.truth / "applications" / f"{label}.parquet")
-        same = before.equals(hiring.read_decisions(decisions, pending, label).astype(before.dtypes.to_dict()))
+        decisions = hiring.read_decisions(decisions, pending, label)
+    _refuse_other(place.truth / "decisions" / f"{label}.parquet", decisions)
+
+
+def _refuse_other_alerts(place: _Place, label: str, alerts: pd.DataFrame | None) -> None:
+    """Pass when the month was answered with the same alerts; raise ValueError otherwise."""
+    if alerts is not None:
+        alerts = retention.read_alerts(alerts, _employed(place, label), label)
+    _refuse_other(place.truth / "alerts" / f"{label}.parquet", alerts)
+
+
+def _refuse_other(path: Path, given: pd.DataFrame | None) -> None:
+    """Pass when what was ``given`` stands at ``path``, or neither is there; raise ValueError otherwise."""
+    before = pd.read_parquet(path) if path.exists() else None
+    same = before is None and given is None
+    if before is not None and given is not None:
+        same = before.equals(given.astype(before.dtypes.to_dict()))
     if not same:
         raise ValueError(
-            f"{label} was answered already, with other decisions (see {path});"
+            f"{path.stem} was answered already, with other {path.parent.name} (see {path});"
             " what people did cannot be undone: go on with the last month written"
         )
 
@@ -353,4 +407,5 @@ def _sum(reports: list[Report]) -> Report:
         hires=sum(report.hires for report in reports),
         decisions=sum(report.decisions for report in reports),
         too_late=sum(report.too_late for report in reports),
+        alerts=sum(report.alerts for report in reports),
     )

@@ -3,24 +3,28 @@
 import numpy as np
 import pandas as pd
 
+from hrloop.practice import unrest
 from hrloop.practice.company import (
+    DAY,
     DEPARTMENTS,
     LAYOFF_MONTHS,
     LOCATIONS,
+    NEVER,
     Company,
     add_months,
     dates,
+    going_rate,
     identifiers,
     job_title,
     later,
+    leader_cells,
+    leader_id,
     leader_ids,
     leaders,
     pick,
-    position,
     seconds,
 )
 from hrloop.practice.people import GENDER_SHARES, GENDERS, MILESTONES, names
-from hrloop.practice.taxonomy import JOB_FAMILIES
 
 RECORD = (
     "employee_id", "valid_from", "candidate_id", "hired_on", "department", "job_family", "job_title",
@@ -31,6 +35,10 @@ NEVER_REVIEWED_SHARE = 0.03
 CORRECTED_REVIEW_SHARE = 0.03
 CORRECTED_TERMINATION_SHARE = 0.03
 LAYOFF_SHARE = 0.05  # of everyone employed in the month of the wave
+HANDED_OVER_SHARE = 0.01  # of the teams, each month: another leader of their department and site takes over
+# Resignations until then are drawn at the start: minds are made up seven to twelve months ahead, and a hire's
+# first two years are what its application was good for.
+FOUNDERS_DRAWN_MONTHS, HIRES_DRAWN_MONTHS = 12, 24
 
 
 def founding(company: Company) -> pd.DataFrame:
@@ -61,8 +69,10 @@ def founding(company: Company) -> pd.DataFrame:
     pension = (birth + 66 - 1970).astype("M8[Y]").astype("M8[D]") + rng.integers(0, 365, size=count)
     leaves = dates(company.month(0)) + np.minimum(stay * 30.4, 40_000).astype(np.int64)
     retires = ~chiefs & (pension < leaves) & (pension > dates(company.month(0)))
-    leaves = np.where(chiefs, np.datetime64("2200-01-01"), np.where(retires, pension, leaves))
-    voluntary = rng.random(count) < 0.8
+    voluntary = ~retires & (rng.random(count) < 0.8)
+    later_on = voluntary & (leaves >= company.opening(FOUNDERS_DRAWN_MONTHS))
+    leaves = np.where(retires, pension, leaves)
+    stays = chiefs | later_on
     manager = leader_ids(department, location, company, rng)
     frame = pd.DataFrame(
         {
@@ -85,13 +95,17 @@ def founding(company: Company) -> pd.DataFrame:
             "gender": pick(GENDERS, gender),
             "birth_year": birth,
             "updated_at": np.full(count, company.opening(0)),
-            "leaves_on": seconds(leaves),
+            "leaves_on": np.where(stays, NEVER, seconds(leaves)),
             "leaving_kind": pd.Series(
-                np.select([retires, voluntary], ["retirement", "voluntary"], "involuntary"), dtype="str"
+                np.select([stays, retires, voluntary], ["none", "retirement", "voluntary"], "involuntary"),
+                dtype="str",
             ),
             "performance": performance,
+            "drawn_until": np.full(count, company.opening(FOUNDERS_DRAWN_MONTHS)),
+            "raised_on": seconds(hired),
+            "manager_since": seconds(hired),
         }
-    )
+    ).join(unrest.habits(company, 0, performance))
     for months in MILESTONES:
         frame[f"rating_{months}"] = np.clip(np.round(3.4 + 0.45 * performance, 1), 1, 5)
     return frame
@@ -105,6 +119,7 @@ def starters(company: Company, index: int, hired: pd.DataFrame, hired_at: pd.Ser
     whole = np.floor(months).astype(np.int64)
     # a month counts 28 days here, so that an exit before month m is a date before the m-th due date
     leaves = add_months(start, whole) + ((months - whole) * 28).astype("m8[D]")
+    stays = hired["leaving_kind"].eq("voluntary").to_numpy() & (months >= HIRES_DRAWN_MONTHS)
     level = hired["level"].to_numpy()
     frame = pd.DataFrame(
         {
@@ -126,12 +141,16 @@ def starters(company: Company, index: int, hired: pd.DataFrame, hired_at: pd.Ser
             "gender": hired["gender"],
             "birth_year": hired["birth_year"],
             "updated_at": later(start, rng, 0.3, 3.0),
-            "leaves_on": seconds(leaves),
-            "leaving_kind": hired["leaving_kind"],
+            "leaves_on": np.where(stays, NEVER, seconds(leaves)),
+            "leaving_kind": hired["leaving_kind"].mask(stays, "none"),
             "performance": hired["performance"],
+            "drawn_until": seconds(add_months(start, HIRES_DRAWN_MONTHS)),
+            "raised_on": seconds(start),
+            "manager_since": seconds(start),
         }
     )
-    return frame.join(hired[[f"rating_{months}" for months in MILESTONES]])
+    ratings = hired[[f"rating_{months}" for months in MILESTONES]]
+    return frame.join(unrest.habits(company, index, frame["performance"])).join(ratings)
 
 
 def lay_off(company: Company, index: int, staff: pd.DataFrame) -> pd.DataFrame:
@@ -187,7 +206,9 @@ def change(company: Company, index: int, staff: pd.DataFrame) -> tuple[pd.DataFr
     promoted = here & (draw >= 0.010) & (draw < 0.013) & (staff["job_level"] < 4).to_numpy()
     moved = here & (draw >= 0.013) & (draw < 0.015)
     elsewhere = pick(LOCATIONS, rng.integers(0, len(LOCATIONS), size=len(staff)))
-    changed = raised | promoted | moved
+    successor = staff["manager_id"].map(_successors(company, index))
+    handed_over = here & successor.notna().to_numpy()
+    changed = raised | promoted | moved | handed_over
     level = staff["job_level"].to_numpy() + promoted
     location = staff["location"].mask(moved, elsewhere)
     factor = 1 + np.where(raised, 0.04, 0.0) + np.where(promoted, 0.12, 0.0)
@@ -196,11 +217,25 @@ def change(company: Company, index: int, staff: pd.DataFrame) -> tuple[pd.DataFr
         job_level=level,
         job_title=staff["job_title"].mask(promoted, job_title(staff["job_family"], level)),
         location=location,
-        manager_id=staff["manager_id"].mask(moved, leader_ids(staff["department"], location, company, rng)),
+        manager_id=staff["manager_id"]
+        .mask(handed_over, successor)
+        .mask(moved, leader_ids(staff["department"], location, company, rng)),
+        manager_since=np.where(moved | handed_over, day, seconds(staff["manager_since"])),
+        raised_on=np.where(raised | promoted, day, seconds(staff["raised_on"])),
         monthly_salary=np.round(staff["monthly_salary"].to_numpy() * factor, -1),
         updated_at=np.where(changed, later(day, rng, 0.3, 12), seconds(staff["updated_at"])),
     )
     return staff, staff.loc[changed, list(RECORD)].reset_index(drop=True)
+
+
+def _successors(company: Company, index: int) -> dict[str, str]:
+    """Leaders who hand their team over in month ``index``, each with the leader who takes it."""
+    rng = company.rng(index, "managers")
+    count, cells = leaders(company), leader_cells()
+    number = np.flatnonzero(rng.random(count) < HANDED_OVER_SHARE) + 1
+    taker = (number - 1 + cells) % count + 1
+    alone = number == taker  # the only leader there
+    return dict(zip(leader_id(number[~alone]), leader_id(taker[~alone]), strict=True))
 
 
 def reviews(company: Company, index: int, staff: pd.DataFrame) -> pd.DataFrame:
@@ -243,27 +278,34 @@ def reviews(company: Company, index: int, staff: pd.DataFrame) -> pd.DataFrame:
 
 
 def work_months(company: Company, index: int, staff: pd.DataFrame) -> pd.DataFrame:
-    """One row for everyone employed through month ``index``; restlessness shows before people leave."""
+    """One row for everyone employed through month ``index``."""
     rng = company.rng(index, "work")
-    ahead = (seconds(staff["leaves_on"]) - company.opening(index)).astype(np.int64) / 86_400
-    there = (seconds(staff["hired_on"]) < company.opening(index)) & (ahead > 31)
-    staff, ahead = staff.loc[there].reset_index(drop=True), ahead[there]
+    staff = through(company, index, staff)
     count = len(staff)
-    restless = ((ahead < 120) & (staff["leaving_kind"] == "voluntary")).to_numpy()
+    restless = unrest.restlessness(company, index, staff)
+    overtime = unrest.overtime(company, index, staff) * rng.gamma(40, 1 / 40, size=count)
+    messages = unrest.messages(company, index, staff) * rng.lognormal(0, 0.08, size=count)
     return pd.DataFrame(
         {
             "employee_id": staff["employee_id"],
             "month": np.full(count, company.opening(index)),
-            "overtime_hours": np.round(rng.gamma(1.5, 5 + 4 * restless), 1),
-            "absence_hours": np.round(rng.gamma(0.5, 4 + 6 * restless), 1),
+            "overtime_hours": np.round(overtime, 1),
+            "absence_hours": np.round(rng.gamma(0.5, 4 + 2 * restless), 1),
             "sick_hours": np.round(rng.gamma(0.4, 10, size=count), 1),
             "vacation_days": rng.poisson(2.2, size=count).astype(float),
             "meeting_hours": np.round(rng.gamma(4, 4 + staff["job_level"].to_numpy()), 1),
-            "messages_sent": rng.poisson(np.where(restless, 180, 300)).astype(float),
-            "internal_applications": rng.poisson(np.where(restless, 0.3, 0.03)).astype(float),
+            "messages_sent": np.round(messages),
+            "internal_applications": rng.poisson(0.03 + 0.05 * restless).astype(float),
             "updated_at": np.full(count, company.opening(index + 1) + np.timedelta64(600, "s")),
         }
     )
+
+
+def through(company: Company, index: int, staff: pd.DataFrame) -> pd.DataFrame:
+    """Those of the staff who are employed through the whole of month ``index``."""
+    there = seconds(staff["hired_on"]) < company.opening(index)
+    there &= seconds(staff["leaves_on"]) > company.opening(index) + 31 * DAY
+    return staff.loc[there].reset_index(drop=True)
 
 
 def surveys(company: Company, index: int, staff: pd.DataFrame) -> pd.DataFrame:
@@ -274,8 +316,7 @@ def surveys(company: Company, index: int, staff: pd.DataFrame) -> pd.DataFrame:
     leaves = seconds(staff["leaves_on"])
     there = (seconds(staff["hired_on"]) < month) & (leaves > company.opening(index + 1))
     there &= (rng.random(len(staff)) < 0.6) & quarter_ends
-    mood = 0.5 * staff["performance"].to_numpy() + rng.normal(size=len(staff))
-    mood = mood - 0.9 * (leaves < month + np.timedelta64(150 * 86_400, "s"))
+    mood = unrest.mood(company, index, staff) + 0.4 * rng.normal(size=len(staff))
     on = later(np.full(len(staff), month), rng, 9, 20).astype("M8[D]")
     rows = pd.DataFrame(
         {
@@ -290,26 +331,8 @@ def surveys(company: Company, index: int, staff: pd.DataFrame) -> pd.DataFrame:
     return rows.loc[there].reset_index(drop=True)
 
 
-def interventions(company: Company, index: int, staff: pd.DataFrame) -> pd.DataFrame:
-    """A few talks, raises, role changes and relieved workloads a month."""
-    rng = company.rng(index, "interventions")
-    there = (seconds(staff["hired_on"]) < company.opening(index)) & (rng.random(len(staff)) < 0.003)
-    there &= seconds(staff["leaves_on"]) > company.opening(index + 1)
-    rows = staff.loc[there, ["employee_id"]].reset_index(drop=True)
-    rows.insert(0, "intervention_id", identifiers("N", company.month(index), len(rows)))
-    kinds = ("retention_talk", "raise", "role_change", "workload")
-    rows["kind"] = pick(kinds, rng.choice(4, p=[0.5, 0.2, 0.1, 0.2], size=len(rows)))
-    on = later(np.full(len(rows), company.opening(index)), rng, 0, 25).astype("M8[D]")
-    rows["started_on"] = seconds(on)
-    ends = rows["kind"].eq("workload").to_numpy()
-    rows["ended_on"] = np.where(ends, seconds(add_months(on, 2)), np.datetime64("NaT", "s"))
-    rows["updated_at"] = later(on, rng, 0.3, 2)
-    return rows
-
-
 def _salary(family: pd.Series, level: np.ndarray, rng) -> np.ndarray:
-    base = np.array([4600, 4400, 3900, 3000, 4100, 3200, 3700, 3600])[position(JOB_FAMILIES, family)]
-    return np.round(base * (0.6 + 0.22 * np.asarray(level)) * rng.lognormal(0, 0.08, size=len(base)), -1)
+    return np.round(going_rate(family, level) * rng.lognormal(0, unrest.PAY_SPREAD, size=len(family)), -1)
 
 
 def _reasons(kind: pd.Series, rng) -> pd.Series:

@@ -1,4 +1,4 @@
-"""How MLflow reads a version: ``mlflow.pyfunc.load_model("models:/recruitment@champion")``."""
+"""How MLflow reads a version: ``mlflow.pyfunc.load_model("models:/<use case>@champion")``."""
 
 from pathlib import Path
 

@@ -12,7 +12,7 @@ import pandas as pd
 from hrloop import release
 from hrloop.evaluation import metrics, verdict
 from hrloop.evaluation.verdict import Kind
-from hrloop.learning import InsufficientHistory, InsufficientLabels, recalibration
+from hrloop.learning import TooEarly, recalibration
 from hrloop.learning.calibration import Calibrator, from_dict
 from hrloop.release import Release, ledger
 from hrloop.rhythms import Loop, matured
@@ -61,7 +61,7 @@ def _find(loop: Loop, declaration: UseCase, as_of: datetime) -> dict:
         return {"verdict": "keep", "reasons": ["there is no champion to calibrate"]}
     try:
         return _decide(loop, declaration, champion, as_of)
-    except (InsufficientHistory, InsufficientLabels) as reason:
+    except TooEarly as reason:
         return {"verdict": "insufficient_evidence", "reasons": [str(reason)]}
 
 

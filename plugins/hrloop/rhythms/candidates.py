@@ -4,19 +4,22 @@ Without a champion a version has to beat the base rate; with one, the champion, 
 that neither was fitted on. Nothing is promoted here.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import pandas as pd
 
 from hrloop import as_of as moment
-from hrloop import evaluation, release
+from hrloop import evaluation, features, release
 from hrloop.evaluation import comparison, pooling
-from hrloop.learning import Fitted, InsufficientLabels, OneClassOnly, fit
+from hrloop.evaluation import drift as distributions
+from hrloop.evaluation.drift import Alarm
+from hrloop.learning import Fitted, TooEarly, fit
 from hrloop.learning.architecture import Architecture
 from hrloop.rhythms import Loop, matured
 from hrloop.usecase import UseCase
 
+NEWEST = timedelta(days=31)  # exports come once a month
 Pace = Literal["weekly", "monthly", "quarterly"]
 
 
@@ -34,19 +37,20 @@ def try_one(
     """Fit a version, measure it, and put the verdict on record: a proposed version, or why there is none.
 
     ``about``: what is new about it, in words for its owner. Returns verdict, version (None unless it was
-    proposed), reasons and the numbers of labels.
+    proposed), reasons, the numbers of labels, and the drift of the newest cases.
     """
     try:
         fitted = fit(declaration, frame, as_of, architecture)
-    except (InsufficientLabels, OneClassOnly) as reason:
+    except TooEarly as reason:
         finding = release.Finding("insufficient_evidence", str(reason), (str(reason),))
         release.keep(loop.warehouse, declaration, finding, as_of, rhythm)
         return {"verdict": finding.verdict, "version": None, "reasons": [str(reason)]}
+    alarm = drift(loop, declaration, frame, fitted, as_of)
     if champion is None:
-        finding = first(declaration, frame, fitted, as_of, about)
+        finding = first(declaration, frame, fitted, as_of, about, alarm)
     else:
         alpha = comparison.error_of_a_run(declaration.promotion.false_promotions_a_year, pace)
-        finding = successor(loop, declaration, frame, fitted, champion, as_of, alpha, about)
+        finding = successor(loop, declaration, frame, fitted, champion, as_of, alpha, about, alarm)
     version = None
     if finding.verdict == "promote":
         version = release.propose(
@@ -61,18 +65,24 @@ def try_one(
         "labels": finding.details["labels"],
         "evaluation_labels": finding.details["evaluation_labels"],
         "model": fitted.identity,
+        "drift": {"raised": alarm.raised, "words": str(alarm)} if alarm else None,
     }
 
 
 def first(
-    declaration: UseCase, frame: pd.DataFrame, fitted: Fitted, as_of: datetime, about: tuple[str, ...] = ()
+    declaration: UseCase,
+    frame: pd.DataFrame,
+    fitted: Fitted,
+    as_of: datetime,
+    about: tuple[str, ...] = (),
+    alarm: Alarm | None = None,
 ) -> release.Finding:
     """What a version has shown against the base rate, where there is no champion."""
     measured = evaluation.assess(
         fitted.held_out, fitted.summary["base_rate"], _observed(frame), declaration.promotion,
         declaration.learner.seed,
     )  # fmt: skip
-    verdict = evaluation.first(measured, declaration.promotion)
+    verdict = evaluation.verdict.unless_shifted(evaluation.first(measured, declaration.promotion), alarm)
     brier, gain = measured.metrics["brier"], measured.improvement["brier"]
     return release.Finding(
         verdict=verdict.kind,
@@ -97,13 +107,28 @@ def successor(
     as_of: datetime,
     alpha: float,
     about: tuple[str, ...] = (),
+    alarm: Alarm | None = None,
 ) -> release.Finding:
     """What a version has shown against the champion on its held-out labels that neither was fitted on."""
     labelled = fitted.held_out[["decision_id", "label", "weight"]]
     rows = frame.drop(columns="label").merge(labelled, on="decision_id", validate="one_to_one")
     found = compare(loop, declaration, frame, rows, fitted, champion, as_of, alpha)
-    verdict = evaluation.successor(found, declaration.promotion)
+    verdict = evaluation.verdict.unless_shifted(evaluation.successor(found, declaration.promotion), alarm)
     return finding_of(declaration, found, verdict, champion.version, as_of, fitted.summary, about)
+
+
+def drift(
+    loop: Loop, declaration: UseCase, frame: pd.DataFrame, fitted: Fitted, as_of: datetime
+) -> Alarm | None:
+    """Whether the cases of the last month, decided or open, are unlike those decided in the time that a
+    version was evaluated on: all of them, since those with an outcome differ from the others by selection.
+    """
+    evaluated = fitted.held_out["decided_at"]
+    then = frame[frame["decided_at"].between(evaluated.min(), evaluated.max())]
+    decided = frame[frame["decided_at"] > as_of - NEWEST]
+    newest = pd.concat([decided, features.scoring_frame(loop.warehouse, declaration, as_of)])
+    names = declaration.feature_names
+    return distributions.alarm(then[names], newest[names], declaration.drift)
 
 
 def compare(

@@ -83,27 +83,26 @@ def gate_all(loop: Loop, as_ofs: Iterable[datetime]) -> dict:
     return verdicts
 
 
-def variables(loop: Loop) -> dict[str, float]:
-    """The dbt variables that declarations set: their outcomes' parameters.
-
-    Raises Refused when two use cases give one variable two values: the marts hold one of them only.
-    """
-    values: dict[str, float] = {}
+def variables(loop: Loop) -> dict[str, dict]:
+    """The dbt variable that declarations set: by use case its milestones, actions and outcome parameters."""
+    declared = {}
     for name, use_case in loop.use_cases().items():
-        for parameter, threshold in use_case.outcome.parameters.items():
-            if values.setdefault(parameter, threshold.value) != threshold.value:
-                raise Refused(
-                    f"models/{name}/use_case.yaml: outcome.parameters.{parameter} is {threshold.value}, but"
-                    f" another use case says {values[parameter]}; give the parameter a name of its own."
-                )
-    return values
+        outcome, actions = use_case.outcome, use_case.decision.actions
+        declared[name] = {
+            **{parameter: threshold.value for parameter, threshold in outcome.parameters.items()},
+            "milestones": list(outcome.milestones),
+            "label_milestone": outcome.label_milestone,
+            "positive_action": actions.positive,
+            "negative_action": actions.negative,
+        }
+    return {"use_cases": declared}
 
 
 def plan_build(loop: Loop, as_ofs: list[datetime]) -> dict:
     """What to build for these as_ofs: the warehouse stands at the highest as_of ever asked of it.
 
     Earlier ones are read out of its time columns, so the order of a backfill does not matter. Returns
-    {"as_ofs": [text], "variables": {"as_of": text, …}} and records that the build runs.
+    {"as_ofs": [text], "variables": {"as_of": text, "use_cases": {…}}} and records that the build runs.
     """
     with loop.warehouse.engine("engine").begin() as connection:
         latest = steps.latest_done(connection, "warehouse")

@@ -65,12 +65,17 @@ def labelled(declaration: UseCase, frame: pd.DataFrame, as_of: datetime) -> pd.D
     In the order of decision. Raises InsufficientLabels and what else learning refuses.
     """
     ready = training.prepare(declaration, frame, as_of)
-    return ready.rows.assign(weight=ready.weights.weight, label=ready.label)
+    return ready.rows.assign(weight=ready.weight)
 
 
 def fitted_to(fitted: Fitted) -> pd.Timestamp:
-    """When the newest of the decisions that a version was fitted on was taken."""
-    return pd.Timestamp(fitted.summary["parts"]["calibration"]["decided_to"])
+    """When the newest of the decisions that a version was fitted on was taken.
+
+    Where subjects come back: when the outcomes of those decisions were over, since a later decision on the
+    same subject shares them.
+    """
+    calibrated = fitted.summary["parts"]["calibration"]
+    return pd.Timestamp(calibrated.get("outcomes_to", calibrated["decided_to"]))
 
 
 def unseen(rows: pd.DataFrame, fitted: Fitted) -> pd.DataFrame:
@@ -101,17 +106,18 @@ def labels_a_month(frame: pd.DataFrame, as_of: datetime) -> float:
 
 
 def recommended(declaration: UseCase, fitted: Fitted, cases: pd.DataFrame) -> np.ndarray:
-    """Whether a version would recommend the positive action (n,): ranks in the group, no exploration."""
-    ranked = policy.rank(
-        cases["group_key"].to_numpy(str), fitted.score(cases), np.arange(len(cases), dtype=float)
-    )
-    return ranked.rank <= policy.places(ranked.size, declaration.decision.advance_share.value)
+    """Whether a version would recommend the positive action (n,): ranks in the group and period, no
+    exploration."""
+    rivals = cases["group_key"].astype(str) + "|" + cases["period"].astype(str)
+    ranked = policy.rank(rivals.to_numpy(str), fitted.score(cases), np.arange(len(cases), dtype=float))
+    return ranked.rank <= policy.quota(ranked.size, declaration.decision)
 
 
 def with_protected(loop: Loop, declaration: UseCase, rows: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
     """Rows with a column for each protected attribute; for comparisons between groups alone."""
     attributes = features.protected_frame(loop.warehouse, declaration, as_of)
-    return rows.merge(attributes, on="case_key", how="left", validate="many_to_one")
+    key = f"{declaration.protected.of}_key"
+    return rows.merge(attributes, on=key, how="left", validate="many_to_one")
 
 
 def decided(loop: Loop, declaration: UseCase, as_of: datetime) -> pd.DataFrame | None:

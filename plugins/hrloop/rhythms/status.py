@@ -58,13 +58,24 @@ _DECISIONS = """
     where as_of in (select distinct as_of from loop.decisions order by 1 desc limit :recent)
     group by 1, 2, 3 order by 1, 2 desc, 3"""
 
+# The newest word on each use case, where it is an alarm.
+_ALARMS = """
+    select use_case, as_of, step, summary -> 'drift' ->> 'words' as words
+    from (
+        select distinct on (use_case) use_case, as_of, step, summary from loop.steps
+        where state = 'done' and summary -> 'drift' ->> 'raised' is not null
+        order by use_case, as_of desc, step
+    ) as newest
+    where (summary -> 'drift' ->> 'raised')::boolean order by use_case"""
+
 _REVIEWS = """
     select d.use_case, r.verdict, count(*) as reviews
     from loop.reviews as r join loop.decisions as d using (decision_id) group by 1, 2 order by 1, 2"""
 
 
 def status(warehouse: Warehouse) -> dict[str, list[dict]]:
-    """Lists of rows under rows, steps, gate_failures, milestones, champions, metrics, decisions, reviews.
+    """Lists of rows under rows, steps, gate_failures, alarms (of drift), milestones, champions, metrics,
+    decisions, reviews.
 
     Milestones as of where the warehouse stands; empty while it was never built.
     """
@@ -77,6 +88,7 @@ def status(warehouse: Warehouse) -> dict[str, list[dict]]:
         "rows": read(_ROWS),
         "steps": [row | {"summary": json.loads(row["summary"])} for row in read(_STEPS, recent=RECENT)],
         "gate_failures": read(_GATE_FAILURES, recent=FAILURES),
+        "alarms": read(_ALARMS),
         "milestones": read(_MILESTONES) if built.is_valid else [],
         "champions": read(_CHAMPIONS),
         "metrics": read(_METRICS),

@@ -7,7 +7,7 @@ import pandas as pd
 from hrloop import evaluation, release
 from hrloop.evaluation import experiment, fairness
 from hrloop.evaluation.metrics import Interval
-from hrloop.learning import InsufficientLabels
+from hrloop.learning import TooEarly
 from hrloop.release import Release, UnreadableModel, ledger
 from hrloop.rhythms import Loop, matured
 from hrloop.usecase import UseCase
@@ -90,7 +90,7 @@ def _harm(
     frame = matured.training_frame(loop, declaration, as_of)
     try:
         rows = matured.labelled(declaration, frame, as_of)
-    except InsufficientLabels:
+    except TooEarly:
         return None
     rows = rows[rows["label_known_at"] > watched.as_of]
     rows = matured.unseen(matured.unseen(rows, champion.fitted), previous)

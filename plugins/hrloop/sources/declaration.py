@@ -1,8 +1,10 @@
 """The source declaration: how one company's systems deliver the tables of the contract."""
 
+import codecs
 import os
 import re
 import zoneinfo
+from collections.abc import Iterator
 from datetime import UTC, datetime, time
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -31,13 +34,109 @@ class DeclarationError(ValueError):
     """The source declaration cannot be used; the message names the file, the key and what is wrong."""
 
 
-class TableSource(BaseModel):
-    """How one table departs from the contract."""
-
+class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Fill(_Part):
+    """Where the values of a contract column come from that the source itself leaves empty."""
+
+    file_name: str | None = Field(None, description="Pattern whose group in the file's name is the value.")
+    column: str | None = Field(None, description="Column of the contract whose value is taken.")
+    hash_of: tuple[str, ...] = Field((), description="Columns of the contract that name the row together.")
+
+    @field_validator("file_name")
+    @classmethod
+    def _is_pattern(cls, pattern: str | None) -> str | None:
+        return pattern if pattern is None else _one_group(pattern)
+
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> "Fill":
+        if len(self.model_fields_set) != 1:
+            raise ValueError("give one of file_name, column and hash_of")
+        return self
+
+
+class TableSource(_Part):
+    """How one table departs from the contract. ``translate`` does what is declared here, in this order."""
 
     rename: dict[str, str] = Field({}, description="The source's column name: the contract's.")
     absent: frozenset[str] = Field(frozenset(), description="Columns that the company does not have at all.")
+    only_with: tuple[str, ...] = Field((), description="Rows without a value in these are of another table.")
+    values: dict[str, dict[str, str]] = Field(
+        {}, description="By column: the source's word, in whatever case, and the contract's for it."
+    )
+    dates: dict[str, str] = Field({}, description="By column: the source's format, as strptime reads it.")
+    decimal: Literal[",", "."] | None = Field(None, description="Decimal sign of numbers; the other groups.")
+    lists: dict[str, str] = Field({}, description="By column: what separates the items of a list.")
+    fill: dict[str, Fill] = Field({}, description="By column: where a value comes from that is missing.")
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _are_texts(cls, given: object) -> object:
+        """YAML reads 1 and 2024-01-31 as what they look like; what a source delivers is text."""
+        if not isinstance(given, dict):
+            return given
+        return {
+            column: {_word(old): _text(new) for old, new in words.items()}
+            if isinstance(words, dict)
+            else words
+            for column, words in given.items()
+        }
+
+    @field_validator("dates")
+    @classmethod
+    def _are_formats(cls, formats: dict[str, str]) -> dict[str, str]:
+        for column, form in formats.items():
+            if "%Y" not in form and "%y" not in form:
+                raise ValueError(f"{column}: {form!r} has no year; write a format such as %d.%m.%Y")
+        return formats
+
+    def columns(self) -> Iterator[tuple[str, str]]:
+        """(key, column) for each column of the contract that is named under a key of this table."""
+        for key in ("values", "dates", "lists", "fill", "absent", "only_with"):
+            yield from ((key, column) for column in getattr(self, key))
+        yield from (("rename", column) for column in self.rename.values())
+        for column, fill in self.fill.items():
+            yield from ((f"fill.{column}", other) for other in [*filter(None, [fill.column]), *fill.hash_of])
+
+
+def _word(given: object) -> str:
+    """A source's word as values are looked up by: trimmed, in one case."""
+    if isinstance(given, bool):  # YAML reads a bare yes, no, on and off as truth values
+        raise ValueError('put the words yes, no, on, off, true and false in quotes: "yes"')
+    return str(given).strip().casefold()
+
+
+def _text(given: object) -> str:
+    return str(given).lower() if isinstance(given, bool) else str(given)
+
+
+def _one_group(pattern: str) -> str:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+    if groups != 1:
+        raise ValueError(f"{pattern!r} must have one group, around the date: (\\d{{4}}-\\d{{2}}-\\d{{2}})")
+    return pattern
+
+
+class FileTable(TableSource):
+    """Files that hold a table."""
+
+    files: tuple[str, ...] = Field((), description="Patterns of their names below the system's folder.")
+    delimiter: str = Field(",", min_length=1, max_length=1, description="What separates columns in CSV.")
+    encoding: str = Field("utf-8", description="Encoding of CSV, such as cp1252.")
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_encoding(cls, name: str) -> str:
+        try:
+            codecs.lookup(name)
+        except LookupError as error:
+            raise ValueError(f"{name!r} is no encoding; write one such as utf-8 or cp1252") from error
+        return name
 
 
 class SqlTable(TableSource):
@@ -60,9 +159,7 @@ class RestTable(TableSource):
     since: str | None = Field(None, description="Query parameter that asks for rows changed since a time.")
 
 
-class _System(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _System(_Part):
     time_zone: str | None = Field(None, description="IANA zone of times that carry no offset.")
     history_until: AwareDatetime | None = Field(
         None, description="Rows updated before this were known when they were updated, not on arrival."
@@ -77,28 +174,34 @@ class _System(BaseModel):
 
 
 class FilesSource(_System):
-    """Files that land under ``landing/<system>/<table>/``."""
+    """Files that land under ``landing/<system>/<table>/``, or lie in a folder of the company's own."""
 
     kind: Literal["files"]
+    folder: Path | None = Field(
+        None, description="Where the tables' files lie; a relative path begins at the declaration."
+    )
     arrival_from_name: str | None = Field(
         None, description="Pattern whose group is the ISO date or time of arrival; without, the file's mtime."
     )
     arrival_time: time = Field(time(0), description="Time of day for a name that gives only a date.")
-    tables: dict[str, TableSource] = {}
+    tables: dict[str, FileTable] = {}
+
+    @field_validator("folder")
+    @classmethod
+    def _from_the_declaration(cls, folder: Path | None, info: ValidationInfo) -> Path | None:
+        return folder and (info.context or {}).get("beside", Path()) / folder
 
     @field_validator("arrival_from_name")
     @classmethod
     def _is_pattern(cls, pattern: str | None) -> str | None:
-        if pattern is not None:
-            try:
-                groups = re.compile(pattern).groups
-            except re.error as error:
-                raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
-            if groups != 1:
-                raise ValueError(
-                    f"{pattern!r} must have one group, around the date: (\\d{{4}}-\\d{{2}}-\\d{{2}})"
-                )
-        return pattern
+        return pattern if pattern is None else _one_group(pattern)
+
+    @model_validator(mode="after")
+    def _has_a_folder_for_files(self) -> "FilesSource":
+        for name, table in self.tables.items():
+            if table.files and self.folder is None:
+                raise ValueError(f"tables.{name}.files: give the folder that they lie in under folder")
+        return self
 
     @field_validator("arrival_time", mode="before")
     @classmethod
@@ -134,13 +237,16 @@ class _Credentials(_System):
 
     def credential(self, settings: Settings, system: str) -> str | None:
         """The declared secret, or None where none is declared. Raises DeclarationError when it is not set."""
-        if self.secret is None:
-            return None
-        variable = f"HRLOOP_SECRET_{self.secret.upper()}"
-        file = settings.home / "secrets" / self.secret
-        if variable not in os.environ and not file.exists():  # Settings.secret would make one up
-            raise DeclarationError(f"systems.{system}.secret: set {variable}, or write the secret to {file}")
-        return settings.secret(self.secret)
+        return self.secret and given_secret(settings, self.secret, f"systems.{system}.secret: ")
+
+
+def given_secret(settings: Settings, name: str, where: str = "") -> str:
+    """A secret that somebody gave. Raises DeclarationError when it is not set: none is made up."""
+    variable = f"HRLOOP_SECRET_{name.upper()}"
+    file = settings.home / "secrets" / name
+    if variable not in os.environ and not file.exists():  # Settings.secret would make one up
+        raise DeclarationError(f"{where}set {variable}, or write the secret to {file}")
+    return settings.secret(name)
 
 
 class SqlSource(_Credentials):
@@ -178,10 +284,8 @@ class RestSource(_Credentials):
 Source = Annotated[FilesSource | SqlSource | RestSource, Field(discriminator="kind")]
 
 
-class Declaration(BaseModel):
+class Declaration(_Part):
     """All systems of a company, by the name they have in the contract."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     systems: dict[str, Source]
 
@@ -199,12 +303,15 @@ class Declaration(BaseModel):
                 if f"{system}.{name}" not in tables:
                     raise ValueError(f"{where} is not in the contract")
                 table = tables[f"{system}.{name}"]
-                for column in given.absent - set(table.columns):
-                    raise ValueError(f"{where}.absent: {column} is not in the contract")
+                for key, column in given.columns():
+                    if column not in table.columns:
+                        raise ValueError(f"{where}.{key}: {column} is not in the contract")
                 for column in given.absent & set(table.required):
                     raise ValueError(f"{where}.absent: {column} is required and cannot be absent")
-                for column in set(given.rename.values()) - set(table.columns):
-                    raise ValueError(f"{where}.rename: {column} is not in the contract")
+                if not isinstance(source, FilesSource) and any(
+                    fill.file_name for fill in given.fill.values()
+                ):
+                    raise ValueError(f"{where}.fill: {source.kind} has no file names; fill from a column")
                 if len(set(given.rename.values())) < len(given.rename):
                     raise ValueError(f"{where}.rename: two columns become the same one")
         return self
@@ -239,7 +346,7 @@ def load(settings: Settings) -> Declaration:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DeclarationError(f"{path}: not readable as YAML: {error}") from error
     try:
-        return Declaration.model_validate(document)
+        return Declaration.model_validate(document, context={"beside": path.parent})
     except ValidationError as error:
         problems = "; ".join(
             ": ".join(filter(None, [".".join(map(str, problem["loc"])), problem["msg"]]))

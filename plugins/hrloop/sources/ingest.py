@@ -15,12 +15,13 @@ from hrloop import as_of as moments
 from hrloop.settings import Settings
 from hrloop.sources import contract, declaration, files, rest, sql
 from hrloop.sources.contract import Refusal, Table
-from hrloop.sources.declaration import Declaration, FilesSource, SqlSource
+from hrloop.sources.declaration import Declaration, FilesSource, FileTable, SqlSource, TableSource
 from hrloop.sources.files import LandingFile
 from hrloop.sources.load import NEVER_TAKEN, Batch, Loaded, load, load_pull
 from hrloop.sources.pull import SourceError, content_sha256, until, watermark
 from hrloop.sources.rows import Prepared, name_columns, prepare, refuse_zero_bytes
 from hrloop.sources.tables import ensure_tables
+from hrloop.sources.translate import translate
 from hrloop.warehouse import Warehouse
 
 
@@ -128,7 +129,7 @@ class _Ingest:
         taken = {batch.batch_id for batch in batches}
         named = {(batch.system, batch.table_name, batch.file_name) for batch in batches}
         arrived = []
-        for file in files.found(self.settings.landing):
+        for file in [*files.found(self.settings.landing), *files.found_in_folders(self.declared)]:
             if file.batch_id in taken:
                 continue
             try:
@@ -168,15 +169,17 @@ class _Ingest:
         table = contract.load().get(full_name)
         if table is None:
             raise Refusal(f"the source contract has no table {full_name}; move the file to one that it has")
-        if not isinstance(self.declared.systems.get(file.system), FilesSource):
+        source = self.declared.systems.get(file.system)
+        if not isinstance(source, FilesSource):
             raise Refusal(f"the source declaration has no system {file.system} of kind files; declare it")
         data = file.path.read_bytes()
         if not file.is_unchanged():
             self.report.waiting += 1  # it is being written at this moment; the next ingest sees it whole
             return
-        rows, lines = files.read(data, file.file_name, table, self.declared.table(full_name))
+        given = source.tables.get(file.table_name, FileTable())
+        rows, lines = files.read(data, file.file_name, table, given)
         batch = Batch(table, file.batch_id, file.file_name, file.content_sha256, arrived_at)
-        prepared = self._prepare(batch, rows, lines)
+        prepared = self._prepare(batch, *self._translate(batch, rows, lines, given))
         self._report(batch, prepared, load(self.loader, batch, prepared))
 
     def take_pull(self, table: Table, credential: str | None) -> None:
@@ -199,14 +202,21 @@ class _Ingest:
         )
         try:
             rows = rows.rename_columns(name_columns(table, rows.column_names, given))
-            rows, last = until(rows, self.as_of, source.time_zone)
             lines = pa.array(range(1, rows.num_rows + 1), pa.int64())
+            rows, lines = self._translate(batch, rows, lines, given)
+            rows, lines, last = until(rows, lines, self.as_of, source.time_zone)
             refuse_zero_bytes(rows, lines)
             prepared = self._prepare(batch, rows, lines)
         except Refusal as error:
             self._refuse(batch, self.as_of, error)
             return
         self._report(batch, prepared, load_pull(self.loader, batch, prepared, last))
+
+    def _translate(
+        self, batch: Batch, rows: pa.Table, lines: pa.Array, given: TableSource
+    ) -> tuple[pa.Table, pa.Array]:
+        key = self.settings.secret("pseudonym_key")
+        return translate(batch.table, rows, lines, given, file_name=batch.file_name, pseudonym_key=key)
 
     def _prepare(self, batch: Batch, rows: pa.Table, lines: pa.Array) -> Prepared:
         source = self.declared.systems[batch.table.system]

@@ -34,13 +34,18 @@ def as_rows(records: Iterable[Mapping[str, object]], names: list[str] | None = N
     return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
 
 
-def until(rows: pa.Table, as_of: datetime, time_zone: str | None) -> tuple[pa.Table, datetime | None]:
-    """The rows updated by ``as_of``, and the last of their updates; all rows where none tells its update."""
+def until(
+    rows: pa.Table, lines: pa.Array, as_of: datetime, time_zone: str | None
+) -> tuple[pa.Table, pa.Array, datetime | None]:
+    """The rows updated by ``as_of`` with their lines, and the last of their updates.
+
+    All rows where none tells its update.
+    """
     if "updated_at" not in rows.column_names:
-        return rows, None
+        return rows, lines, None
     updated = moments_of(rows["updated_at"], time_zone)
     seen = pc.fill_null(pc.less_equal(updated, pa.scalar(as_of, MOMENT)), True)
-    return rows.filter(seen), pc.max(updated.filter(seen)).as_py()
+    return rows.filter(seen), lines.filter(seen.combine_chunks()), pc.max(updated.filter(seen)).as_py()
 
 
 def content_sha256(rows: pa.Table) -> str:

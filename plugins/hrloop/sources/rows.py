@@ -106,11 +106,14 @@ def name_columns(table: Table, given: list[str], source: TableSource) -> list[st
     if twice:
         raise Refusal(f"column {', '.join(twice)} is there more than once; keep one")
     asked = [name for name, column in table.columns.items() if column.required or column.critical]
-    missing = [name for name in asked if name not in names and name not in source.absent]
+    missing = [name for name in asked if name not in {*names, *source.absent, *source.fill}]
     if not missing:
         return names
     if len(names) == 1 and (separator := next((sign for sign in ";\t|" if sign in names[0]), None)):
-        raise Refusal(f"the header is separated by {separator!r}; write the file with commas (RFC 4180)")
+        raise Refusal(
+            f"the header is separated by {separator!r}; write the file with commas (RFC 4180), or"
+            " declare its delimiter"
+        )
     required = [name for name in missing if table.columns[name].required]
     critical = [name for name in missing if name not in required]
     origin = {new: old for old, new in source.rename.items()}

@@ -3,9 +3,10 @@
 from hrloop.settings import Settings
 from hrloop.warehouse.bootstrap import bootstrap
 from hrloop.warehouse.connections import Warehouse
+from hrloop.warehouse.scratch import scratch
 from hrloop.warehouse.server import EmbeddedServer, ServerError
 
-__all__ = ["EmbeddedServer", "ServerError", "Warehouse", "open_warehouse"]
+__all__ = ["EmbeddedServer", "ServerError", "Warehouse", "open_warehouse", "scratch"]
 
 
 def open_warehouse(settings: Settings) -> Warehouse:

@@ -1,0 +1,269 @@
+{{ config(pre_hook="{{ join_in_bulk() }}") }}
+{%- set report_grace_days = declared('recruitment', 'report_grace_days', 'integer') %}
+
+-- What became of each hire, at each milestone, as it was known over time.
+--
+-- A status changes when the milestone comes, when the time to report is over, or when somebody learns
+-- something: these are the change points. Between two of them nothing changes.
+with decisions as (
+
+    select * from {{ ref('int_decisions') }}
+
+),
+
+hires as (
+
+    select
+        decisions.decision_id,
+        decisions.use_case,
+        decisions.case_key,
+        hires.employee_key,
+        hires.hired_on,
+        hires.known_from as hire_known_from,
+        coalesce(hires.known_to, 'infinity') as hire_known_to
+    from {{ ref('int_hires') }} as hires
+    inner join decisions on hires.application_id = decisions.case_key and decisions.use_case = 'recruitment'
+
+),
+
+milestones as (
+
+    select
+        milestone_months,
+        lag(milestone_months, 1, 0) over (order by milestone_months) as previous_months
+    from unnest({{ declared('recruitment', 'milestones', 'integer[]') }}) as listed (milestone_months)
+
+),
+
+due_dates as (
+
+    select
+        hires.*,
+        milestones.milestone_months,
+        (hires.hired_on + make_interval(months => milestones.previous_months))::date as previous_due_on,
+        (hires.hired_on + make_interval(months => milestones.milestone_months))::date as due_on
+    from hires
+    cross join milestones
+
+),
+
+due as (
+
+    select
+        due_dates.*,
+        due_on + {{ report_grace_days }} as report_by,
+        due_on::timestamp at time zone 'UTC' as due_at,
+        (due_on + {{ report_grace_days }})::timestamp at time zone 'UTC' as report_by_at
+    from due_dates
+
+),
+
+-- A review speaks for one milestone: the nearest one whose period it ends in.
+reviews as (
+
+    select distinct on (due.decision_id, due.hire_known_from, reviews.review_id, reviews.known_from)
+        due.decision_id,
+        due.milestone_months,
+        due.hire_known_from,
+        reviews.review_id,
+        reviews.rating,
+        reviews.period_end,
+        abs(reviews.period_end - due.due_on) as days_off,
+        greatest(reviews.known_from, due.hire_known_from) as known_from,
+        least(coalesce(reviews.known_to, 'infinity'), due.hire_known_to) as known_to
+    from due
+    inner join {{ ref('stg_hris__reviews') }} as reviews
+        on
+            due.employee_key = reviews.employee_key
+            and due.previous_due_on < reviews.period_end
+            and due.report_by >= reviews.period_end
+            and due.hire_known_to > reviews.known_from
+            and due.hire_known_from < coalesce(reviews.known_to, 'infinity')
+    where reviews.rating is not null
+    order by
+        due.decision_id,
+        due.hire_known_from,
+        reviews.review_id,
+        reviews.known_from,
+        abs(reviews.period_end - due.due_on),
+        due.milestone_months
+
+),
+
+departures as (
+
+    select
+        due.decision_id,
+        due.milestone_months,
+        due.hire_known_from,
+        coalesce(terminations.kind, 'unknown') as kind,
+        terminations.terminated_on,
+        greatest(terminations.known_from, due.hire_known_from) as known_from,
+        least(coalesce(terminations.known_to, 'infinity'), due.hire_known_to) as known_to
+    from due
+    inner join {{ ref('stg_hris__terminations') }} as terminations
+        on
+            due.employee_key = terminations.employee_key
+            and due.hired_on <= terminations.terminated_on
+            and due.due_on > terminations.terminated_on
+            and due.hire_known_to > terminations.known_from
+            and due.hire_known_from < coalesce(terminations.known_to, 'infinity')
+
+),
+
+change_points as (
+
+    select decision_id, milestone_months, hire_known_from, hire_known_from as known_at
+    from due
+
+    union
+
+    select decision_id, milestone_months, hire_known_from, due_at
+    from due
+    where due_at > hire_known_from and due_at < hire_known_to and due_at <= {{ as_of() }}
+
+    union
+
+    select decision_id, milestone_months, hire_known_from, report_by_at
+    from due
+    where report_by_at > hire_known_from and report_by_at < hire_known_to and report_by_at <= {{ as_of() }}
+
+    union
+
+    select decision_id, milestone_months, hire_known_from, known_from
+    from reviews
+
+    union
+
+    select decision_id, milestone_months, hire_known_from, known_to
+    from reviews
+
+    union
+
+    select decision_id, milestone_months, hire_known_from, known_from
+    from departures
+
+    union
+
+    select decision_id, milestone_months, hire_known_from, known_to
+    from departures
+
+),
+
+spans as (
+
+    select
+        change_points.decision_id,
+        change_points.milestone_months,
+        change_points.hire_known_from,
+        change_points.known_at as known_from,
+        lead(change_points.known_at) over (
+            partition by
+                change_points.decision_id, change_points.milestone_months, change_points.hire_known_from
+            order by change_points.known_at
+        ) as known_to
+    from change_points
+
+),
+
+-- Of several reviews the one nearest to the milestone counts, and of two equally near the later.
+facts as (
+
+    select distinct on (spans.decision_id, spans.milestone_months, spans.hire_known_from, spans.known_from)
+        due.decision_id,
+        due.use_case,
+        due.case_key,
+        due.milestone_months,
+        due.hired_on,
+        due.due_on,
+        due.employee_key,
+        spans.known_from,
+        coalesce(spans.known_to, due.hire_known_to) as known_to,
+        spans.known_from >= due.due_at as is_due,
+        spans.known_from >= due.report_by_at as is_overdue,
+        departures.kind as departure,
+        departures.terminated_on,
+        reviews.rating
+    from spans
+    inner join due
+        on
+            spans.decision_id = due.decision_id
+            and spans.milestone_months = due.milestone_months
+            and spans.hire_known_from = due.hire_known_from
+            and spans.known_from < due.hire_known_to
+    left join departures
+        on
+            spans.decision_id = departures.decision_id
+            and spans.milestone_months = departures.milestone_months
+            and spans.hire_known_from = departures.hire_known_from
+            and spans.known_from >= departures.known_from
+            and spans.known_from < departures.known_to
+    left join reviews
+        on
+            spans.decision_id = reviews.decision_id
+            and spans.milestone_months = reviews.milestone_months
+            and spans.hire_known_from = reviews.hire_known_from
+            and spans.known_from >= reviews.known_from
+            and spans.known_from < reviews.known_to
+    order by
+        spans.decision_id asc,
+        spans.milestone_months asc,
+        spans.hire_known_from asc,
+        spans.known_from asc,
+        reviews.days_off asc,
+        reviews.period_end desc,
+        reviews.review_id asc
+
+),
+
+-- Nothing is observed before the milestone, not even a leaver: those who left early would otherwise be
+-- known before those of their cohort who stayed, and the base rate would be too low for a year.
+judged as (
+
+    select
+        facts.*,
+        case
+            when not is_due then 'pending'
+            when departure in ('voluntary', 'involuntary') then 'observed'
+            when departure in ('layoff', 'retirement', 'end_of_contract') then 'censored'
+            when departure is not null then 'missing'
+            when rating is not null then 'observed'
+            when is_overdue then 'missing'
+            else 'pending'
+        end as status
+    from facts
+
+),
+
+outcomes as (
+
+    select
+        decision_id,
+        use_case,
+        case_key,
+        milestone_months,
+        hired_on as starts_on,
+        case when is_due then terminated_on end as ended_on,
+        due_on,
+        status,
+        case
+            when status <> 'observed' then null
+            when departure is not null then 0
+            when rating >= {{ declared('recruitment', 'good_hire_rating', 'double precision') }} then 1
+            else 0
+        end::double precision as value,
+        case when is_due and employee_key is not null then departure is null end as retained,
+        case when status = 'observed' and departure is null then rating end as rating,
+        known_from,
+        known_to
+    from judged
+
+),
+
+{{ collapse(
+    'outcomes',
+    key=['decision_id', 'use_case', 'case_key', 'milestone_months'],
+    facts=['starts_on', 'ended_on', 'due_on', 'status', 'value', 'retained', 'rating'],
+) }}
+
+select * from collapsed
