@@ -1,7 +1,8 @@
-{{ config(pre_hook="{{ join_in_bulk() }}") }}
+{{ config(unique_key='case_key', pre_hook="{{ join_in_bulk() }}") }}
 {%- set grace_days = declared('attrition', 'resignation_grace_days', 'integer') %}
 {%- set positive_action = declared('attrition', 'positive_action', 'text') %}
 
+-- depends_on: {{ ref('int_changed_cases') }}
 -- Who resigned when nothing was done, by each milestone, as it was known over time. Where the loop warned,
 -- the outcome without a warning can never be seen: such a decision is not here.
 --
@@ -37,12 +38,27 @@ due_dates as (
 
 ),
 
-due as (
+every_due as (
 
     select
         due_dates.*,
         greatest(known_at, (due_on + {{ grace_days }})::timestamp at time zone 'UTC') as judged_from
     from due_dates
+
+),
+
+due as (
+
+    select * from every_due
+    {%- if is_incremental() %}
+        where
+            {{ is_changed('case_key') }}
+            or case_key in (
+                select coming.case_key from every_due as coming where {{ is_new('coming.judged_from') }}
+            )
+            or {{ names_new(ref('stg_hris__terminations'), 'employee_key', 'employee_key') }}
+            or {{ names_new(ref('stg_hris__interventions'), 'intervention_id', 'employee_key') }}
+    {%- endif %}
 
 ),
 
