@@ -15,7 +15,7 @@ from hrloop.usecase import UseCase
 from hrloop.warehouse import Warehouse
 
 MONTH = 30.4375  # days: a year is 365.25
-KEYS = ["case_key", "subject_key", "group_key", "period"]
+KEYS = ["case_key", "subject_key", "group_key"]
 
 
 class FeatureError(ValueError):
@@ -125,7 +125,7 @@ def training_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.Data
     table = labels.to_pandas(
         rows, numbers=[*_numbers(use_case), "selection_propensity", "label", "follow_up"]
     )
-    decision = ["decision_id", *KEYS, "decided_at", "origin", "selected", "selection_propensity"]
+    decision = ["decision_id", *KEYS, "period", "decided_at", "origin", "selected", "selection_propensity"]
     label = ["label_status", "label", "follow_up", "label_known_at"]
     return table[[*decision, *use_case.feature_names, *label]]
 

@@ -359,6 +359,7 @@ class Drift(Part):
     """When the cases of today are no longer those that a version was evaluated on."""
 
     shifted_share: Share = Field(description="More than this share of the features have shifted: an alarm.")
+    broken: Amount = Field(description="A PSI above it is an alarm in a single feature already.")
     minimum_cases: Count = Field(description="With fewer cases on either side nothing is said.")
 
 

@@ -45,6 +45,7 @@ def test_drift_shows_where_most_rows_have_one_value(heavy):
 def declared(share: float = 0.10, minimum: int = 300) -> Drift:
     return Drift(
         shifted_share={"value": share, "reason": "for the tests"},
+        broken={"value": 2.0, "reason": "for the tests"},
         minimum_cases={"value": minimum, "reason": "for the tests"},
     )
 
@@ -55,9 +56,11 @@ def test_an_alarm_is_raised_by_more_features_than_declared():
     now = pd.DataFrame(r.normal(size=(1500, 20)), columns=before.columns)
     quiet = drift.alarm(before, now, declared())
     assert (quiet.raised, quiet.shifted, quiet.features) == (False, (), 20)
-    two = drift.alarm(before, now.assign(f1=now["f1"] + 1, f2=now["f2"] * 9), declared())
+    two = drift.alarm(before, now.assign(f1=now["f1"] + 0.8, f2=now["f2"] + 1), declared())
     assert [name for name, _ in two.shifted] == ["f2", "f1"]
     assert not two.raised, "two of twenty are a tenth, and not more"
+    far = drift.alarm(before, now.assign(f1=now["f1"] + 2), declared())
+    assert far.raised, "one is enough where it has moved by two standard deviations"
     three = drift.alarm(before, now.assign(f1=np.nan, f2=now["f2"] * 9, f3=7.0), declared())
     assert three.raised
     assert "3 of 20 features have shifted: " in str(three)

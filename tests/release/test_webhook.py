@@ -138,7 +138,7 @@ def test_another_tag_wakes_nobody(post, woken, other):
         (event(), {"at": NOW - timedelta(days=9999)}, 401, "X-MLflow-Timestamp"),
         (b"not JSON", {}, 400, "no event model_version_tag.set"),
         (b'{"data": {"name": "recruitment", "alias": "champion"}}', {}, 400, "no event"),
-        (event("../recruitment"), {}, 404, "there are recruitment"),
+        (event("../recruitment"), {}, 404, "there are attrition, recruitment"),
         (event() + b" " * LARGEST, {}, 413, "more than 65536 bytes"),
     ],
 )

@@ -229,7 +229,7 @@ def is_snapshots(people: Sequence, days: Sequence) -> bool:
     ``people`` and ``days``: who a row is about, and of which day; the days in an order of their own.
     """
     rows = pd.DataFrame({"who": people, "day": days}).dropna().drop_duplicates()
-    rows["number"] = rows["day"].rank(method="dense")
+    rows["number"] = pd.factorize(rows["day"], sort=True)[0]
     rows = rows[["who", "number"]]
     again = rows.merge(rows.assign(number=rows["number"] - 1))
     before_the_last = int((rows["number"] < rows["number"].max()).sum())

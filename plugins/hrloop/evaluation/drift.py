@@ -119,7 +119,7 @@ def by_feature(expected: pd.DataFrame, actual: pd.DataFrame) -> pd.DataFrame:
 @dataclass(frozen=True)
 class Alarm:
     """How many of the features have shifted, which (the furthest first) with their PSI, and whether these
-    are more than is declared."""
+    are more, or one is further, than is declared."""
 
     features: int
     shifted: tuple[tuple[str, float], ...]
@@ -133,8 +133,8 @@ class Alarm:
 
 
 def alarm(expected: pd.DataFrame, actual: pd.DataFrame, declared: "Drift") -> Alarm | None:
-    """Whether so many features have shifted between two sets of cases that what held for the one need not
-    hold for the other; None where one has too few cases to tell.
+    """Whether so many features have shifted, or one so far, between two sets of cases that what held for the
+    one need not hold for the other; None where one has too few cases to tell.
 
     Both with a column for each feature. Without any change PSI is about (bins - 1) · (1 / n + 1 / m).
     """
@@ -144,7 +144,11 @@ def alarm(expected: pd.DataFrame, actual: pd.DataFrame, declared: "Drift") -> Al
     shifted = sorted(
         ((name, value) for name, value in found.items() if band(value) == "shifted"), key=lambda one: -one[1]
     )
-    return Alarm(len(found), tuple(shifted), len(shifted) > declared.shifted_share.value * len(found))
+    raised = (
+        len(shifted) > declared.shifted_share.value * len(found)
+        or max(found.values()) > declared.broken.value
+    )
+    return Alarm(len(found), tuple(shifted), raised)
 
 
 def band(value: float) -> str:

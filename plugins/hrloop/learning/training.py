@@ -232,7 +232,7 @@ def split(
     the evaluation part begins; what lies between is in no part. Raises TooEarly when that leaves a part
     empty.
     """
-    moments = decided_at.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
+    moments = decided_at.to_numpy()
     n = len(moments)
 
     def cut(stop: int, share: float) -> int:
@@ -241,7 +241,7 @@ def split(
         return int(np.searchsorted(moments, moments[at], side="left"))
 
     second = cut(n, evaluation_share)
-    end = int(np.searchsorted(moments, moments[second] - window.to_timedelta64(), side="left"))
+    end = int(np.searchsorted(moments, moments[second] - window, side="left")) if window else second
     first = cut(end, calibration_share) if end else 0
     if not 0 < first < end <= second < n:
         raise TooEarly(
