@@ -160,7 +160,7 @@ def test_frames_have_the_declared_types_even_when_empty(standing, recruitment):
     full = features.scoring_frame(standing, recruitment, company.START + timedelta(days=300))
     assert len(empty) == 0
     assert len(full) > 0
-    assert list(full) == ["case_key", "subject_key", "group_key", *recruitment.feature_names]
+    assert list(full) == [*features.KEYS, "period", *recruitment.feature_names]
     for feature in recruitment.features:
         for table in (empty, full):
             assert table[feature.name].dtype == ("object" if feature.type == "category" else "float64")

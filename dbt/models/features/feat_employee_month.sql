@@ -48,9 +48,9 @@ surveys as (
         max(engagement) filter (where recency = 1) as engagement,
         max(enps) filter (where recency = 1) as enps,
         max(manager_score) filter (where recency = 1) as manager_score,
-        avg(engagement) filter (where recency > 1) as engagement_before,
-        avg(enps) filter (where recency > 1) as enps_before,
-        avg(manager_score) filter (where recency > 1) as manager_score_before
+        (avg(engagement::numeric) filter (where recency > 1))::double precision as engagement_before,
+        (avg(enps::numeric) filter (where recency > 1))::double precision as enps_before,
+        (avg(manager_score::numeric) filter (where recency > 1))::double precision as manager_score_before
     from answers
     group by employee_month_id
 

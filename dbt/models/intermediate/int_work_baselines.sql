@@ -4,13 +4,14 @@
 -- against a baseline, the months twelve to four before. All are as known when the last one first came.
 --
 -- Materialised, so that each text is read as a number once and not once for each month that looks back at it.
+-- Summed up as exact numbers: sums of floating-point ones depend on the order of the rows.
 with work_months as materialized (
 
     select
         employee_key,
         {{ month_number('month') }} as month_number,
         {% for measure in work_measures() %}
-            {{ measure }}::double precision as {{ measure }},
+            {{ measure }}::numeric as {{ measure }},
         {% endfor %}
         known_from,
         coalesce(known_to, 'infinity') as known_to
@@ -53,10 +54,11 @@ summed_up as (
     select
         employee_month_id,
         {% for measure in work_measures() %}
-            max({{ measure }}) filter (where months_ago = 0) as {{ measure }},
-            avg({{ measure }}) filter (where months_ago <= 2) as {{ measure }}_mean_3,
-            avg({{ measure }}) filter (where months_ago >= 4) as {{ measure }}_baseline,
-            stddev_samp({{ measure }}) filter (where months_ago >= 4) as {{ measure }}_spread,
+            (max({{ measure }}) filter (where months_ago = 0))::double precision as {{ measure }},
+            (avg({{ measure }}) filter (where months_ago <= 2))::double precision as {{ measure }}_mean_3,
+            (avg({{ measure }}) filter (where months_ago >= 4))::double precision as {{ measure }}_baseline,
+            (stddev_samp({{ measure }}) filter (where months_ago >= 4))::double precision
+                as {{ measure }}_spread,
         {% endfor %}
         (count(*) filter (where months_ago >= 4))::integer as baseline_months
     from looked_back

@@ -114,21 +114,24 @@ exits as (
     select
         cohort,
         day,
-        case when events < at_risk then ln((at_risk - events) / at_risk) else '-infinity' end as ln_stayed,
-        case when events < at_risk then events / (at_risk * (at_risk - events)) end as variance
+        case when events < at_risk then ln((at_risk - events) / at_risk) else '-infinity' end::numeric
+            as ln_stayed,
+        case when events < at_risk then events / (at_risk * (at_risk - events)) end::numeric as variance
     from days
     where events > 0
 
 ),
 
--- ln of the estimate, and the standard error of ln(-ln) of it by Greenwood's sum (1926).
+-- ln of the estimate, and the standard error of ln(-ln) of it by Greenwood's sum (1926). Summed up as exact
+-- numbers: sums of floating-point ones depend on the order of the rows.
 estimates as (
 
     select
         horizons.cohort,
         horizons.months,
-        coalesce(sum(exits.ln_stayed), 0) as ln_retention,
-        sqrt(sum(exits.variance)) / -nullif(sum(exits.ln_stayed), 0) as standard_error
+        coalesce(sum(exits.ln_stayed), 0)::double precision as ln_retention,
+        sqrt(sum(exits.variance)::double precision) / -nullif(sum(exits.ln_stayed), 0)::double precision
+            as standard_error
     from horizons
     left join exits on horizons.cohort = exits.cohort and horizons.day >= exits.day
     group by horizons.cohort, horizons.months
