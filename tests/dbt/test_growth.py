@@ -7,6 +7,7 @@ import pytest
 import small_company as company
 from hrloop import as_of as moment
 from hrloop import transform
+from hrloop.settings import Settings
 from hrloop.warehouse.fingerprint import fingerprint
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -52,8 +53,40 @@ def between(rows: company.Rows, after: datetime, until: datetime) -> company.Row
     )
 
 
-# Each example builds five warehouses: one a kind of company is what a test run can afford.
-@pytest.mark.parametrize("draw", [company.random_rows, company.random_staff])
+def execute(warehouse, *statements: str) -> None:
+    with warehouse.engine("admin").begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+def count(warehouse, table: str, where: str) -> int:
+    with warehouse.engine("admin").connect() as connection:
+        return connection.scalar(text(f"select count(*) from {table} where {where}"))
+
+
+def both(seed: int, applications: int = 40) -> company.Rows:
+    """Applicants and staff."""
+    parts = company.random_rows(seed, applications), company.random_staff(seed, employees=12)
+    names = {name for part in parts for name in part.tables}
+    return company.Rows(
+        {name: [row for part in parts for row in part.tables.get(name, [])] for name in names},
+        [decision for part in parts for decision in part.decisions],
+    )
+
+
+def rewrite_history(warehouse, rng: random.Random) -> None:
+    """Take some decisions of the loop away, and put others differently: only a superuser can."""
+    withdrawn, rewritten = (f"hashtext(decision_id || '{rng.random()}') % 8 = 0" for _ in range(2))
+    execute(
+        warehouse,
+        "set local session_replication_role = replica",
+        f"delete from loop.decisions where {withdrawn}",
+        "update loop.decisions set score = score / 2, recommended_action ="
+        f" case use_case when 'attrition' then 'alert' else 'decline' end where {rewritten}",
+    )
+
+
+# Each example builds four warehouses: one is what a test run can afford.
 @given(seed=st.integers(0, 100_000))
 @settings(
     max_examples=1,
@@ -61,15 +94,16 @@ def between(rows: company.Rows, after: datetime, until: datetime) -> company.Row
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-def test_growing_equals_building_anew(warehouse, draw, seed: int):
+def test_growing_equals_building_anew(warehouse, seed: int):
     rng = random.Random(seed)  # noqa: S311 - not for secrets
-    rows = draw(seed)
+    rows = both(seed)
     spread = company.END - company.START
     moments = sorted(company.START + rng.uniform(0.3, 0.9) * spread for _ in range(3))
     before = company.START - 9999 * DAY
     company.clear(warehouse)
     for number, at in enumerate(moments):
         company.insert(warehouse, between(rows, before, at), delivery=f" {number}")
+        rewrite_history(warehouse, rng)
         build(warehouse, at)
         assert grows_from(warehouse) == (before if number else None)
         before = at
@@ -81,7 +115,7 @@ def test_growing_equals_building_anew(warehouse, draw, seed: int):
 
 @pytest.fixture(scope="module")
 def rows() -> company.Rows:
-    return company.random_rows(seed=11, applications=30)
+    return both(seed=11, applications=30)
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +134,6 @@ HALF = company.START + 500 * DAY
 def grown(standing):
     with company.fresh_copy(standing) as warehouse:
         yield warehouse
-
-
-def execute(warehouse, statement: str, **values) -> None:
-    with warehouse.engine("admin").begin() as connection:
-        connection.execute(text(statement), values)
 
 
 def test_it_grows_from_the_last_build_that_came_to_its_end(grown):
@@ -136,20 +165,19 @@ def test_a_delivery_that_comes_late_is_built_in_anew(grown, rows):
     company.insert(grown, company.Rows({"ats.applications": [late]}), delivery=" late")
     build(grown, HALF + DAY)
     assert grows_from(grown) is None
-    with grown.engine("engine").connect() as connection:
-        found = connection.scalar(
-            text("select count(*) from features.feat_application where application_id = 'late'")
-        )
-    assert found == 1
+    assert count(grown, "features.feat_application", "application_id = 'late'") == 1
+
+
+STRICTER = company.DECLARED["use_cases"]["recruitment"] | {"good_hire_rating": 4}
 
 
 @pytest.mark.parametrize(
     "declared",
     [
         {"project": "another", **company.DECLARED},
-        {"use_cases": company.DECLARED["use_cases"] | {"recruitment": company.DECLARED["use_cases"]["recruitment"] | {"good_hire_rating": 4}}},
+        {"use_cases": company.DECLARED["use_cases"] | {"recruitment": STRICTER}},
     ],
-)  # fmt: skip
+)
 def test_another_project_and_another_declaration_are_built_anew(grown, declared: dict):
     build(grown, HALF + DAY, select=[BEGIN], declared=declared)
     assert grows_from(grown) is None
@@ -177,11 +205,50 @@ def test_after_a_failed_test_all_is_built_anew(grown):
 
 def test_decisions_that_a_late_round_took_come_in_where_it_stands(grown, rows):
     taken = next(decision for decision in rows.decisions if decision["as_of"] < HALF)
-    execute(grown, "set local session_replication_role = replica; delete from loop.decisions")
+    execute(grown, "set local session_replication_role = replica", "delete from loop.decisions")
     company.insert(grown, company.Rows(decisions=[taken | {"case_key": "A0", "decision_id": "d-late"}]))
     build(grown, HALF, select=["source:loop.decisions+"])
+    assert count(grown, "outcomes.fct_decisions", "decision_id = 'd-late'") == 1
+    build(grown, HALF + DAY, select=[BEGIN])
+    assert grows_from(grown) == HALF
+
+
+def test_a_hire_that_fell_through_has_no_outcome_any_more(grown, rows):
     with grown.engine("engine").connect() as connection:
-        found = connection.scalar(
-            text("select count(*) from outcomes.fct_decisions where decision_id = 'd-late'")
+        case = connection.scalar(
+            text(
+                "select case_key from outcomes.fct_outcome_milestones where use_case = 'recruitment' limit 1"
+            )
         )
-    assert found == 1
+    withdrawn = [
+        event | {"stage": "rejected", "known_at": HALF + DAY}
+        for event in rows.standing("ats.application_events", HALF).values()
+        if event["application_id"] == case
+    ]
+    company.insert(grown, company.Rows({"ats.application_events": withdrawn}), delivery=" withdrawn")
+    build(grown, HALF + 2 * DAY)
+    assert grows_from(grown) == HALF
+    assert count(grown, "outcomes.fct_outcome_milestones", f"case_key = '{case}'") == 0
+    assert count(grown, "outcomes.fct_decisions", f"case_key = '{case}'") == 1
+
+
+def test_a_part_is_built_for_the_as_of_of_the_whole(grown):
+    with pytest.raises(transform.TransformError, match="Build all of it for one as_of"):
+        build(grown, HALF + DAY, select=["int_employments"])
+
+
+def test_a_part_brings_no_build_to_its_end(grown):
+    build(grown, HALF + DAY, select=["+int_employments"])
+    build(grown, HALF + DAY, select=["source:loop.decisions+"])
+    build(grown, HALF + 2 * DAY, select=[BEGIN])
+    assert grows_from(grown) is None
+
+
+def test_another_file_makes_another_project(tmp_path):
+    project = Settings(project=tmp_path, home=tmp_path)
+    (tmp_path / "dbt").mkdir()
+    digests = []
+    for name, content in (("a.sql", "select 1"), ("a.sql", "select 2"), ("b.csv", "")):
+        (tmp_path / "dbt" / name).write_text(content)
+        digests.append(transform.digest(project))
+    assert len(set(digests)) == 3

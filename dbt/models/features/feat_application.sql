@@ -33,16 +33,16 @@ first_versions as (
         applied_at,
         known_from as open_from
     from {{ ref('stg_ats__applications') }}
-    {%- if is_incremental() %}
-        -- Those, and all others of the same candidates and requisitions, which they are counted among.
-        where application_id in (
+    -- Those, and all others of the same candidates and requisitions, which they are counted among.
+    where
+        {{ is_changed('application_id') }}
+        or application_id in (
             select counted.application_id
             from {{ ref('stg_ats__applications') }} as counted
             where
                 counted.candidate_key in (select applications.candidate_key from applications)
                 or counted.requisition_id in (select applications.requisition_id from applications)
         )
-    {%- endif %}
     order by application_id, known_from
 
 ),

@@ -1,10 +1,9 @@
 {{ config(materialized='table', pre_hook="{{ join_in_bulk() }}") }}
-{%- set since = known_since() %}
-{%- set decisions = adapter.get_relation(this.database, this.schema, 'int_decisions') %}
+{%- set since = known_since() or 'infinity' %}
 
--- The cases of which the warehouse says something new beside their outcomes: applications and employees' months
--- that something became known about since the build before. Where everything is built anew nothing reads it,
--- and it is empty.
+-- The cases of which the warehouse says something new beside their outcomes: applications and employees'
+-- months that something became known about since the build before. Where everything is built anew nothing
+-- reads it, and it is empty: nothing becomes known after infinity.
 --
 -- A row that names another application, candidate or requisition than it did before changes both.
 with applications as (
@@ -72,16 +71,26 @@ decisions as (
 
     select
         decision_id,
-        case_key
+        case_key,
+        subject_key,
+        group_key,
+        as_of as decided_at,
+        model_version,
+        arm,
+        score,
+        probability,
+        confidence,
+        rank,
+        group_size,
+        recommended_action,
+        route,
+        exploration,
+        selection_propensity,
+        'loop' as origin
     from {{ source('loop', 'decisions') }}
-    where as_of < {{ as_of() }}
+    where as_of < {{ as_of() }} and use_case = any({{ declared_use_cases() }})
 
-)
-{%- if since is none %}
-
-select null::text as changed_case
-where false
-{%- else %},
+),
 
 changed_employees as (
 
@@ -89,7 +98,12 @@ changed_employees as (
         employee_key,
         candidate_key
     from employees
-    where employee_key in (select newer.employee_key from employees as newer where newer.known_from > '{{ since }}')
+    where
+        employee_key in (
+            select newer.employee_key
+            from employees as newer
+            where newer.known_from > '{{ since }}'
+        )
 
 ),
 
@@ -102,6 +116,52 @@ months as (
     from work_months
     group by month
 
+),
+
+-- As the build before left them; where everything is built anew they are compared with themselves.
+decisions_before as (
+
+    select
+        decision_id,
+        case_key,
+        subject_key,
+        group_key,
+        decided_at,
+        model_version,
+        arm,
+        score,
+        probability,
+        confidence,
+        rank,
+        group_size,
+        recommended_action,
+        route,
+        exploration,
+        selection_propensity,
+        origin
+    from {{ standing('intermediate', 'int_decisions') if known_since() else 'decisions' }}
+    where origin = 'loop'
+
+),
+
+recorded as (
+
+    select * from decisions
+
+    except
+
+    select * from decisions_before
+
+),
+
+withdrawn as (
+
+    select * from decisions_before
+
+    except
+
+    select * from decisions
+
 )
 
 select application_id as changed_case
@@ -109,14 +169,21 @@ from applications
 where
     known_from > '{{ since }}'
     or requisition_id in (
-        select requisitions.requisition_id from requisitions where requisitions.known_from > '{{ since }}'
+        select requisitions.requisition_id
+        from requisitions
+        where requisitions.known_from > '{{ since }}'
     )
 
 union
 
 select application_id
 from events
-where event_id in (select newer.event_id from events as newer where newer.known_from > '{{ since }}')
+where
+    event_id in (
+        select newer.event_id
+        from events as newer
+        where newer.known_from > '{{ since }}'
+    )
 
 union
 
@@ -146,15 +213,18 @@ where
     or (
         months.next_known_from is null
         and work_months.employee_key in (
-            select terminations.employee_key from terminations where terminations.known_from > '{{ since }}'
+            select terminations.employee_key
+            from terminations
+            where terminations.known_from > '{{ since }}'
         )
     )
 
 union
 
--- Read by name and not by ref, as it stands since the build before: the decisions that it lacks are new.
-select decisions.case_key
-from decisions
-left join {{ decisions }} as standing on decisions.decision_id = standing.decision_id
-where standing.decision_id is null
-{%- endif %}
+select case_key
+from recorded
+
+union
+
+select case_key
+from withdrawn

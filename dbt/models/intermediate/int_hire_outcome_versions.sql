@@ -1,7 +1,6 @@
-{{ config(unique_key='case_key', pre_hook="{{ join_in_bulk() }}") }}
+{{ config(unique_key='case_key', pre_hook=["{{ forget_changed('case_key') }}", "{{ join_in_bulk() }}"]) }}
 {%- set report_grace_days = declared('recruitment', 'report_grace_days', 'integer') %}
 
--- depends_on: {{ ref('int_changed_cases') }}
 -- What became of each hire, at each milestone, as it was known over time.
 --
 -- A status changes when the milestone comes, when the time to report is over, or when somebody learns
@@ -62,17 +61,15 @@ every_due as (
 due as (
 
     select * from every_due
-    {%- if is_incremental() %}
-        where
-            {{ is_changed('case_key') }}
-            or case_key in (
-                select coming.case_key
-                from every_due as coming
-                where {{ is_new('coming.due_at') }} or {{ is_new('coming.report_by_at') }}
-            )
-            or {{ names_new(ref('stg_hris__reviews'), 'review_id', 'employee_key') }}
-            or {{ names_new(ref('stg_hris__terminations'), 'employee_key', 'employee_key') }}
-    {%- endif %}
+    where
+        {{ is_changed('case_key') }}
+        or case_key in (
+            select coming.case_key
+            from every_due as coming
+            where {{ is_new('coming.due_at') }} or {{ is_new('coming.report_by_at') }}
+        )
+        or {{ is_named_anew(ref('stg_hris__reviews'), 'review_id', 'employee_key') }}
+        or {{ is_named_anew(ref('stg_hris__terminations'), 'employee_key', 'employee_key') }}
 
 ),
 

@@ -1,8 +1,7 @@
-{{ config(unique_key='case_key', pre_hook="{{ join_in_bulk() }}") }}
+{{ config(unique_key='case_key', pre_hook=["{{ forget_changed('case_key') }}", "{{ join_in_bulk() }}"]) }}
 {%- set grace_days = declared('attrition', 'resignation_grace_days', 'integer') %}
 {%- set positive_action = declared('attrition', 'positive_action', 'text') %}
 
--- depends_on: {{ ref('int_changed_cases') }}
 -- Who resigned when nothing was done, by each milestone, as it was known over time. Where the loop warned,
 -- the outcome without a warning can never be seen: such a decision is not here.
 --
@@ -50,15 +49,15 @@ every_due as (
 due as (
 
     select * from every_due
-    {%- if is_incremental() %}
-        where
-            {{ is_changed('case_key') }}
-            or case_key in (
-                select coming.case_key from every_due as coming where {{ is_new('coming.judged_from') }}
-            )
-            or {{ names_new(ref('stg_hris__terminations'), 'employee_key', 'employee_key') }}
-            or {{ names_new(ref('stg_hris__interventions'), 'intervention_id', 'employee_key') }}
-    {%- endif %}
+    where
+        {{ is_changed('case_key') }}
+        or case_key in (
+            select coming.case_key
+            from every_due as coming
+            where {{ is_new('coming.judged_from') }}
+        )
+        or {{ is_named_anew(ref('stg_hris__terminations'), 'employee_key', 'employee_key') }}
+        or {{ is_named_anew(ref('stg_hris__interventions'), 'intervention_id', 'employee_key') }}
 
 ),
 

@@ -1,4 +1,7 @@
-{{ config(unique_key=['use_case', 'case_key', 'milestone_months']) }}
+{{ config(
+    unique_key=['use_case', 'case_key', 'milestone_months'],
+    pre_hook="{{ forget_changed('case_key') }}",
+) }}
 
 with standing as (
 

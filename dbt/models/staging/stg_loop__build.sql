@@ -1,11 +1,11 @@
--- What this build stands on: as of when, what is declared, the project, and which batches have passed, each with
--- a stamp (xmin) that changes when its rows do. All staging reads the batches from here, so that one that
--- passes meanwhile waits for the next build.
+-- What this build stands on: as of when, what is declared, the project, and which batches have passed, each
+-- with a stamp (xmin) that changes when its row does. All staging reads the batches from here, so that one
+-- that passes meanwhile waits for the next build.
 --
 -- Where the last build came to its end (stg_loop__build_done is written last) and all that it stood on stands
 -- unchanged, with nothing new that was known by then, the warehouse grows from there: `since`.
-{%- set last = load_relation(this) %}
-{%- set done = adapter.get_relation(this.database, this.schema, 'stg_loop__build_done') %}
+{%- set last = standing('staging', 'stg_loop__build') %}
+{%- set done = standing('staging', 'stg_loop__build_done') %}
 {%- set can_grow = last is not none and done is not none and not flags.FULL_REFRESH %}
 with passed as (
 
@@ -26,26 +26,28 @@ begun as (
         ) as stands_on
     from passed
 
-)
-{%- if can_grow %},
+),
 
 last_done as (
 
     select
-        last.stands_on,
-        (last.stands_on ->> 'as_of')::timestamptz as as_of
-    from {{ last }} as last
-    inner join {{ done }} as done on last.stands_on = done.stands_on
+        last_begun.stands_on,
+        (last_begun.stands_on ->> 'as_of')::timestamptz as as_of
+    from {{ last if can_grow else 'begun' }} as last_begun
+    inner join {{ done if can_grow else 'begun' }} as done on last_begun.stands_on = done.stands_on
+    where {{ can_grow | lower }}
 
 ),
 
 new_batches as (
 
-    select array_agg(batch_id) as ids
+    select jsonb_object_keys(stands_on -> 'batches') as batch_id
     from begun
-    cross join last_done
-    cross join jsonb_object_keys(begun.stands_on -> 'batches') as batches (batch_id)
-    where not last_done.stands_on -> 'batches' ? batch_id
+
+    except
+
+    select jsonb_object_keys(stands_on -> 'batches')
+    from last_done
 
 ),
 
@@ -55,31 +57,25 @@ late as (
         select 1 as found
         from {{ source('raw', table) }}
         where
-            _batch_id = any((select ids from new_batches)::text[])
-            and _known_at <= (select as_of from last_done)
+            _batch_id in (select new_batches.batch_id from new_batches)
+            and _known_at <= (select last_done.as_of from last_done)
         {% if not loop.last %}
             union all
         {% endif %}
     {% endfor %}
 )
-{%- endif %}
 
 select
     begun.stands_on,
-    {%- if can_grow %}
-        case
-            when
-                last_done.as_of <= {{ as_of() }}
-                and begun.stands_on -> 'declarations' = last_done.stands_on -> 'declarations'
-                and begun.stands_on -> 'project' = last_done.stands_on -> 'project'
-                and begun.stands_on -> 'batches' @> (last_done.stands_on -> 'batches')
-                and not exists (select from late)
-                then last_done.as_of
-            else '-infinity'
-        end as since
-    from begun
-    left join last_done on true
-    {%- else %}
-        '-infinity'::timestamptz as since
-    from begun
-    {%- endif %}
+    case
+        when
+            last_done.as_of <= {{ as_of() }}
+            and begun.stands_on -> 'declarations' = last_done.stands_on -> 'declarations'
+            and begun.stands_on -> 'project' = last_done.stands_on -> 'project'
+            and begun.stands_on -> 'batches' @> (last_done.stands_on -> 'batches')
+            and not exists (select from late)
+            then last_done.as_of
+        else '-infinity'
+    end as since
+from begun
+left join last_done on true

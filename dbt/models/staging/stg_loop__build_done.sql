@@ -3,3 +3,4 @@
 -- depends_on: {{ ref('changes') }}
 select stands_on
 from {{ ref('stg_loop__build') }}
+where (stands_on ->> 'as_of')::timestamptz = {{ as_of() }}
