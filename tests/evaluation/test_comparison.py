@@ -169,6 +169,7 @@ def groups(n: int, lost: float, selected: tuple[int, int] = (40, 40)) -> tuple[p
     decided = pd.DataFrame(
         {
             "gender": np.repeat(["man", "woman"], 100),
+            "subject_key": [f"p{person}" for person in range(200)],
             "recommended": np.r_[np.arange(100) < selected[0], np.arange(100) < selected[1]],
             "reference_recommended": np.tile(np.arange(100) < 40, 2),
         }

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 from hrloop.evaluation import drift, fairness, power
 from hrloop.usecase import Drift
 from scipy.stats import norm
@@ -153,6 +154,40 @@ def test_a_group_of_two_is_no_measure_for_the_others():
 def test_one_group_or_none_has_nothing_to_compare():
     assert fairness.impact_ratios({}, {}) == []
     assert fairness.impact_ratios({"a": 3}, {"a": 50}) == []
+
+
+def test_the_design_effect_is_that_of_a_variance_clustered_by_person():
+    r = np.random.default_rng(3)
+    person = r.integers(0, 40, 600)
+    selected = r.random(600) < r.beta(1, 4, 40)[person]
+    theirs = sm.OLS(selected.astype(float), np.ones(600)).fit(cov_type="cluster", cov_kwds={"groups": person})
+    rate = selected.mean()
+    expected = theirs.bse[0] ** 2 * 600 / (rate * (1 - rate))
+    assert expected > 2
+    assert fairness.design_effect(selected, person) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("selected", [0, 1])
+def test_who_recurs_counts_once_where_nothing_else_can_be_told(selected):
+    always = np.full(60, selected)
+    assert fairness.design_effect(always, np.arange(60)) == 1
+    assert fairness.design_effect(always, np.repeat(np.arange(5), 12)) == 12
+    assert fairness.design_effect(np.arange(12) % 2, np.zeros(12)) == 12
+
+
+def test_a_dozen_decisions_on_a_person_are_no_dozen_people():
+    """Two groups alike, people warned of often or hardly ever: chance is found about as rarely as it may."""
+    r = np.random.default_rng(9)
+    group, person = np.repeat(["a", "b"], 60 * 12), np.repeat(np.arange(120), 12)
+    naive, ours, runs = 0, 0, 300
+    for _ in range(runs):
+        selected = r.random(len(person)) < r.beta(0.5, 4.5, 120)[person]
+        limits = {"threshold": 0.8, "significance": 0.05, "minimum": 5}
+        (one,) = fairness.impacts(selected, group, person, **limits)
+        (other,) = fairness.impacts(selected, group, np.arange(len(person)), **limits)
+        ours, naive = ours + (one.finding == "adverse"), naive + (other.finding == "adverse")
+    assert ours / runs <= 0.08  # a variance between sixty people is itself uncertain
+    assert naive / runs > 0.2
 
 
 def test_nobody_selected_is_no_finding():

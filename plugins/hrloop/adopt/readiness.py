@@ -374,7 +374,8 @@ class _Assessment:
         return self._answer("links", 100 * float(shares.min()), detail)
 
     def _known(self) -> Answer:
-        """Of rows that happened after the first of their table was known: before, none could be in time."""
+        """Of rows that happened after the first of their table was known: before, none could be in time. Of
+        all rows where there are no others, as of a single survey."""
         days = self.ask.known.within_days
         rows = " union all ".join(
             f"select '{table.full_name}' as name, _happened_at, _known_at from {table.raw}"
@@ -384,11 +385,13 @@ class _Assessment:
             f"""
             with rows as ({rows}),
             first as (select name, min(_known_at) as known from rows group by 1),
-            since as (select rows.* from rows join first using (name) where _happened_at > first.known)
-            select name, coalesce(
-                avg((since._known_at <= since._happened_at + interval '{days:g} days')::int), 0
-            )::float as soon
-            from first left join since using (name) group by 1 order by 2, 1"""
+            judged as (
+                select name, _happened_at > known as since,
+                    (_known_at <= _happened_at + interval '{days:g} days')::int as soon
+                from rows join first using (name)
+            )
+            select name, coalesce(avg(soon) filter (where since), avg(soon))::float as soon
+            from judged group by 1 order by 2, 1"""
         )
         if found.empty:
             return self._answer("known", None, "no row came in")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from hrloop.evaluation.fairness import Finding, impact_ratios
+from hrloop.evaluation.fairness import Finding, impacts
 from hrloop.evaluation.metrics import Interval, intervals, paired
 from hrloop.evaluation.pooling import Pooled
 
@@ -148,10 +148,10 @@ def guard(
 ) -> tuple[GroupFinding, ...]:
     """What a version would mean for each protected group, by attribute and name of the group.
 
-    labelled: group_key, label, weight, probability, reference; decided: recommended, reference_recommended
-    (bool: the positive action by the version, by the one in charge), a row for each case that both scored;
-    both with a column for each attribute. Who did not state an attribute is in no group of it. Ages and
-    other numbers are given in bands.
+    labelled: group_key, label, weight, probability, reference; decided: subject_key, recommended,
+    reference_recommended (bool: the positive action by the version, by the one in charge), a row for each
+    case that both scored; both with a column for each attribute. Who did not state an attribute is in no
+    group of it. Ages and other numbers are given in bands.
     """
     return tuple(
         finding
@@ -170,7 +170,7 @@ def _guard(
     labelled, decided = (frame[frame[attribute].notna()] for frame in (labelled, decided))
     impact = _impact(decided, attribute, "recommended", fairness)
     reference_impact = _impact(decided, attribute, "reference_recommended", fairness)
-    people = decided[attribute].astype(str).value_counts()
+    people = decided.groupby(decided[attribute].astype(str))["subject_key"].nunique()
     findings = []
     for name in sorted(set(people.index) | set(labelled[attribute].astype(str))):
         rows = labelled[labelled[attribute].astype(str) == name]
@@ -193,10 +193,10 @@ def _guard(
 
 def _impact(decided: pd.DataFrame, attribute: str, column: str, fairness: "Fairness") -> dict[str, Finding]:
     """The finding on each group but the one selected most often."""
-    by_group = decided.groupby(decided[attribute].astype(str))[column].agg(["sum", "size"])
-    found = impact_ratios(
-        {name: int(n) for name, n in by_group["sum"].items()},
-        {name: int(n) for name, n in by_group["size"].items()},
+    found = impacts(
+        decided[column].to_numpy(bool),
+        decided[attribute].to_numpy(),
+        decided["subject_key"].to_numpy(),
         threshold=fairness.impact_ratio.value,
         significance=fairness.significance.value,
         minimum=fairness.minimum_group.value,

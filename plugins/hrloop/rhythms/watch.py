@@ -99,12 +99,13 @@ def _harm(
 
 
 def _decided(loop: Loop, watched: Release, as_of: datetime) -> pd.DataFrame:
-    """Decisions of the version and of the one before it: case_key, group_key, after, routed, action."""
+    """Decisions of the version and of the one before it: keys, after, routed, action."""
     return loop.warehouse.read(
         "engine",
         """
         select
             case_key,
+            subject_key,
             group_key,
             model_version = :version as after,
             route = 'review' as routed,
@@ -148,10 +149,11 @@ def _adverse(
     for after in (False, True):
         side, adverse = rows[rows["after"] == after], set()
         for attribute in declaration.protected.attributes:
-            by_group = side.dropna(subset=[attribute]).groupby(attribute)["selected"].agg(["sum", "size"])
-            for one in fairness.impact_ratios(
-                {str(name): int(n) for name, n in by_group["sum"].items()},
-                {str(name): int(n) for name, n in by_group["size"].items()},
+            stated = side.dropna(subset=[attribute])
+            for one in fairness.impacts(
+                stated["selected"].to_numpy(bool),
+                stated[attribute].to_numpy(),
+                stated["subject_key"].to_numpy(),
                 threshold=declaration.fairness.impact_ratio.value,
                 significance=significance if after else declaration.fairness.significance.value,
                 minimum=declaration.fairness.minimum_group.value,
