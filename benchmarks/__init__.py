@@ -9,6 +9,9 @@ import numpy as np
 
 # Ten times the rows may take sixteen times as long: sorting, and caches that no longer hold them.
 GROWTH_LIMIT = 1.2
+# Limits on bulk work: below these sizes, what a step costs at any number of rows (a transaction, a verdict, a
+# task of dbt) is most of the figure, and none is set. Many rows are read or computed, very many are stored.
+MANY, VERY_MANY = 100_000, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,11 @@ def duration(name: str, n: int, turns: list[tuple[float, float]], limit: float |
     ours, theirs = (median(column) for column in zip(*turns, strict=True))
     ratio = median(own / reference for own, reference in turns)
     return Row(name, n, ours, theirs, "s", ratio, limit, limit is None or ratio <= limit)
+
+
+def in_bulk(limit: float, n: int, bulk: int) -> float | None:
+    """The limit from so many rows on."""
+    return limit if n >= bulk else None
 
 
 def at_most(name: str, n: int, ours: float, reference: float, unit: str, limit: float) -> Row:

@@ -13,7 +13,7 @@ from hrloop.learning.calibration import Platt
 from hrloop.learning.encoding import fit_encoder
 from hrloop.usecase import UseCase
 
-from benchmarks import Row, rate, seconds
+from benchmarks import MANY, Row, in_bulk, rate, seconds
 from benchmarks.applications import applications, good
 
 TRAINING_LIMIT = 0.7  # of the plain rate: the rest may go into finding and encoding categories
@@ -64,5 +64,5 @@ def run(use_case: UseCase, n: int) -> list[Row]:
     trained = [(seconds(train_ours), seconds(train_plain)) for _ in range(TURNS)]
     return [
         rate("training", learnt, trained, TRAINING_LIMIT),
-        rate("scoring", n, scored, SCORING_LIMIT, rows=min(n, BLOCK)),
+        rate("scoring", n, scored, in_bulk(SCORING_LIMIT, n, MANY), rows=min(n, BLOCK)),
     ]

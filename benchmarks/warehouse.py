@@ -14,10 +14,9 @@ from hrloop.usecase import UseCase
 from hrloop.warehouse import Warehouse
 from sqlalchemy import text
 
-from benchmarks import Row, company, duration, rate, seconds
+from benchmarks import MANY, VERY_MANY, Row, company, duration, in_bulk, rate, seconds
 
 MONTH_LIMIT = 0.2  # of the whole build, at a million applications
-LARGE = 1_000_000  # below it, what a build costs whatever the number of rows decides
 FRAME_LIMIT = 0.7  # of the rate of the query written by hand
 LAST = company.MONTHS - 1
 
@@ -35,8 +34,8 @@ def run(wh: Warehouse, use_case: UseCase, n: int) -> list[Row]:
     company.clear(wh)
     return [
         duration("warehouse build", n, [(whole, copied)], None),
-        duration("warehouse build for a new month", n, [(month, whole)], MONTH_LIMIT if n >= LARGE else None),
-        rate("training frame", n, turns, FRAME_LIMIT),
+        duration("warehouse build for a new month", n, [(month, whole)], in_bulk(MONTH_LIMIT, n, VERY_MANY)),
+        rate("training frame", n, turns, in_bulk(FRAME_LIMIT, n, MANY)),
     ]
 
 

@@ -27,6 +27,7 @@ from hrloop import arrow, features
 from hrloop import as_of as moments
 from hrloop.decisions import policy
 from hrloop.learning import Fitted, calibration
+from hrloop.learning.encoding import Encoded
 from hrloop.release import NoChampion, Registry, Serving, UnreadableModel, experiments, ledger, serving
 from hrloop.settings import Settings
 from hrloop.usecase import UseCase
@@ -171,7 +172,8 @@ def table_of(
     Raises DecisionError when the model gives something that is no probability.
     """
     frame = frame.reset_index(drop=True)
-    score, probability = _scored(use_case, fitted, version, frame)
+    cases = fitted.encode(frame)
+    score, probability = _scored(use_case, fitted, version, cases, frame["case_key"])
     ids = [decision_id(use_case.name, case) for case in frame["case_key"]]
     rules, actions = use_case.routing, use_case.decision.actions
     group, band = frame["group_key"].to_numpy(), rules.exploration_band.value
@@ -186,7 +188,7 @@ def table_of(
         rules.confidence_below.value,
         policy.draws(key, "audit", ids),
         rules.audit_share.value,
-        fitted.edge_cases(frame),
+        fitted.edge_cases(cases),
     )
     routed = pc.list_value_length(why).to_numpy() > 0
 
@@ -225,7 +227,7 @@ def shadow_of(
 ) -> pa.Table:
     """The rows of ``loop.shadow_scores`` for cases that another version decides. Raises as table_of does."""
     frame = frame.reset_index(drop=True)
-    score, probability = _scored(use_case, fitted, version, frame)
+    score, probability = _scored(use_case, fitted, version, fitted.encode(frame), frame["case_key"])
     n = len(frame)
     return pa.table(
         {
@@ -241,16 +243,16 @@ def shadow_of(
 
 
 def _scored(
-    use_case: UseCase, fitted: Fitted, version: int, frame: pd.DataFrame
+    use_case: UseCase, fitted: Fitted, version: int, cases: Encoded, case_key: pd.Series
 ) -> tuple[np.ndarray, np.ndarray]:
-    score = fitted.score(frame)
+    score = fitted.score(cases)
     probability = fitted.calibrator.probability(score)
     for name, values in (("score", score), ("probability", probability)):
         bad = ~((values >= 0) & (values <= 1))  # NaN is bad, too
         if bad.any():
             raise DecisionError(
                 f"{use_case.name} version {version} gives {name} {values[bad][0]} for case"
-                f" {frame['case_key'][bad].iloc[0]}; nothing was decided, roll the version back"
+                f" {case_key[bad].iloc[0]}; nothing was decided, roll the version back"
             )
     return score, probability
 

@@ -52,23 +52,17 @@ class Encoder:
         """XGBoost's name of each type: ``c`` for a category, ``q`` for a quantity."""
         return ["c" if column.type == CATEGORY else "q" for column in self.columns]
 
+    def encode(self, frame: pd.DataFrame) -> "Encoded":
+        """The rows of a frame as they are read. Raises MissingColumn, and LearningError for a number that
+        is none."""
+        require(frame, self.names, "the frame to be scored")
+        given = tuple(frame[name] for name in self.names)
+        read = zip(given, self.columns, strict=True)
+        return Encoded(self.columns, given, tuple(_encoded(series, column) for series, column in read))
+
     def matrix(self, frame: pd.DataFrame) -> np.ndarray:
-        """The features as (n, columns) float32; a category by its code, anything missing or unseen NaN.
-
-        Raises MissingColumn, and LearningError for a number that is none.
-        """
-        require(frame, self.names, "the frame to be scored")
-        matrix = np.empty((len(frame), len(self.columns)), dtype=np.float32)
-        for index, column in enumerate(self.columns):
-            matrix[:, index] = _encoded(frame[column.name], column)
-        return matrix
-
-    def edge_cases(self, frame: pd.DataFrame) -> pa.ListArray:
-        """Per row of the frame, in words, each way in which it lies outside of the rows learnt from."""
-        require(frame, self.names, "the frame to be scored")
-        found = [_outside(frame[column.name], column) for column in self.columns]
-        row = np.concatenate([np.empty(0, int), *(rows for rows, _ in found)])
-        return arrow.gathered(row, [one for _, words in found for one in words], len(frame))
+        """The features as (n, columns) float32. Raises as ``encode`` does."""
+        return self.encode(frame).matrix
 
     def as_dict(self) -> list[dict[str, Any]]:
         return [
@@ -83,6 +77,36 @@ class Encoder:
             }
             for c in self.columns
         ]
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Rows as they are read: encoded once, to be scored and to be looked at.
+
+    ``given``: a series (n,) for each column; ``values``: what is read of it, float (n,), a category by its
+    code, anything missing or unseen NaN.
+    """
+
+    columns: tuple[Column, ...]
+    given: tuple[pd.Series, ...]
+    values: tuple[np.ndarray, ...]
+
+    def __len__(self) -> int:
+        return len(self.values[0])
+
+    @cached_property
+    def matrix(self) -> np.ndarray:
+        """The features as (n, columns) float32, as the learner takes them."""
+        matrix = np.empty((len(self), len(self.columns)), dtype=np.float32)
+        for index, values in enumerate(self.values):
+            matrix[:, index] = values
+        return matrix
+
+    def edge_cases(self) -> pa.ListArray:
+        """Per row, in words, each way in which it lies outside of the rows learnt from; empty if none."""
+        found = [_outside(*one) for one in zip(self.columns, self.given, self.values, strict=True)]
+        row = np.concatenate([np.empty(0, int), *(rows for rows, _ in found)])
+        return arrow.gathered(row, [one for _, words in found for one in words], len(self))
 
 
 def from_dict(columns: list[dict[str, Any]]) -> Encoder:
@@ -132,9 +156,8 @@ def _encoded(series: pd.Series, column: Column) -> np.ndarray:
     return codes.to_numpy(zero_copy_only=False).astype(np.float32)  # null becomes NaN
 
 
-def _outside(series: pd.Series, column: Column) -> tuple[np.ndarray, list[str]]:
+def _outside(column: Column, series: pd.Series, values: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """The rows whose value lies outside of what was learnt from, and for each that in words."""
-    values = _encoded(series, column)
     rows, words = [np.empty(0, int)], []
     if (column.type == CATEGORY or not column.seen_missing) and np.isnan(values).any():
         unread = np.flatnonzero(np.isnan(values))

@@ -15,7 +15,7 @@ from scipy.special import expit
 from hrloop.learning import architecture, calibration, encoding
 from hrloop.learning.architecture import Architecture
 from hrloop.learning.calibration import Calibrator
-from hrloop.learning.encoding import Encoder
+from hrloop.learning.encoding import Encoded, Encoder
 from hrloop.learning.errors import LearningError
 from hrloop.learning.linear import Linear
 from hrloop.learning.survival import Survival
@@ -122,33 +122,40 @@ class Fitted:
     def feature_names(self) -> list[str]:
         return self.encoder.names
 
-    def margin(self, frame: pd.DataFrame) -> np.ndarray:
-        """Log-odds (n,) of a good outcome, before calibration. Raises MissingColumn, LearningError."""
-        if len(frame) == 0:
+    def encode(self, frame: pd.DataFrame) -> Encoded:
+        """The rows of a frame, read once for all that follows. Raises MissingColumn, LearningError."""
+        return self.encoder.encode(frame)
+
+    def margin(self, cases: pd.DataFrame | Encoded) -> np.ndarray:
+        """Log-odds (n,) of a good outcome, before calibration. Raises as ``encode`` does."""
+        if len(cases) == 0:
             return np.empty(0)
-        return self.learnt.margin(self.encoder.matrix(frame))
+        return self.learnt.margin(self._read(cases).matrix)
 
-    def score(self, frame: pd.DataFrame) -> np.ndarray:
+    def score(self, cases: pd.DataFrame | Encoded) -> np.ndarray:
         """Uncalibrated probability (n,) of a good outcome."""
-        return expit(self.margin(frame))
+        return expit(self.margin(cases))
 
-    def probability(self, frame: pd.DataFrame) -> np.ndarray:
+    def probability(self, cases: pd.DataFrame | Encoded) -> np.ndarray:
         """Calibrated probability (n,) of a good outcome; in the order of the scores."""
-        return self.calibrator.probability(self.score(frame))
+        return self.calibrator.probability(self.score(cases))
 
-    def contributions(self, frame: pd.DataFrame) -> np.ndarray:
+    def contributions(self, cases: pd.DataFrame | Encoded) -> np.ndarray:
         """What each feature adds to the log-odds before calibration: (n, features), exact SHAP values.
 
         Of a linear model these are coefficient times distance from the mean of the rows learnt from. A
         row's contributions and one constant, the same for all rows, sum to its ``margin``.
         """
-        if len(frame) == 0:
+        if len(cases) == 0:
             return np.empty((0, len(self.encoder.columns)))
-        return self.learnt.contributions(self.encoder.matrix(frame))
+        return self.learnt.contributions(self._read(cases).matrix)
 
-    def edge_cases(self, frame: pd.DataFrame) -> pa.ListArray:
+    def edge_cases(self, cases: pd.DataFrame | Encoded) -> pa.ListArray:
         """Per row, in words, each way in which it lies outside of what was learnt from; empty if none."""
-        return self.encoder.edge_cases(frame)
+        return self._read(cases).edge_cases()
+
+    def _read(self, cases: pd.DataFrame | Encoded) -> Encoded:
+        return cases if isinstance(cases, Encoded) else self.encode(cases)
 
     def recalibrated(self, calibrator: Calibrator) -> "Fitted":
         """The same model under another calibrator: ranks and contributions stay."""
