@@ -176,7 +176,7 @@ def test_who_recurs_counts_once_where_nothing_else_can_be_told(selected):
 
 
 def test_a_dozen_decisions_on_a_person_are_no_dozen_people():
-    """Two groups alike, each person warned of often or hardly ever: chance is found about as rarely as promised."""
+    """Two groups alike, people warned of often or hardly ever: chance is found about as rarely as it may."""
     r = np.random.default_rng(9)
     group, person = np.repeat(["a", "b"], 60 * 12), np.repeat(np.arange(120), 12)
     naive, ours, runs = 0, 0, 300

@@ -45,7 +45,7 @@ def test_a_wave_of_layoffs_raises_the_alarm_and_promotes_nothing(loop, use_case)
     for as_of in (BEFORE, AFTER):
         frame = features.training_frame(loop.warehouse, use_case, as_of)
         fitted = learning.fit(use_case, frame, as_of)
-        alarm = candidates.drift(loop, use_case, frame, fitted, as_of)
+        alarm = candidates.drift(loop, use_case, frame, fitted.held_out["decided_at"], as_of)
         found[as_of] = alarm, candidates.first(use_case, frame, fitted, as_of, (), alarm)
         censored[as_of] = laid_off(loop)
     quiet, shown = found[BEFORE]

@@ -45,7 +45,7 @@ def try_one(
         finding = release.Finding("insufficient_evidence", str(reason), (str(reason),))
         release.keep(loop.warehouse, declaration, finding, as_of, rhythm)
         return {"verdict": finding.verdict, "version": None, "reasons": [str(reason)]}
-    alarm = drift(loop, declaration, frame, fitted, as_of)
+    alarm = drift(loop, declaration, frame, fitted.held_out["decided_at"], as_of)
     if champion is None:
         finding = first(declaration, frame, fitted, as_of, about, alarm)
     else:
@@ -118,12 +118,13 @@ def successor(
 
 
 def drift(
-    loop: Loop, declaration: UseCase, frame: pd.DataFrame, fitted: Fitted, as_of: datetime
+    loop: Loop, declaration: UseCase, frame: pd.DataFrame, evaluated: pd.Series, as_of: datetime
 ) -> Alarm | None:
     """Whether the cases of the last month, decided or open, are unlike those decided in the time that a
     version was evaluated on: all of them, since those with an outcome differ from the others by selection.
+
+    evaluated: when the cases were decided that it was evaluated on.
     """
-    evaluated = fitted.held_out["decided_at"]
     then = frame[frame["decided_at"].between(evaluated.min(), evaluated.max())]
     decided = frame[frame["decided_at"] > as_of - NEWEST]
     newest = pd.concat([decided, features.scoring_frame(loop.warehouse, declaration, as_of)])

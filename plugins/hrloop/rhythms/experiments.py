@@ -109,6 +109,9 @@ def _look(loop: Loop, declaration: UseCase, running: Experiment, as_of: datetime
     rows = rows[rows["label_known_at"] > running.started_at]
     signals, finding = _signals(loop, declaration, running, frame, rows, challenger, champion, as_of)
     fallen = evaluation.verdict.experiment(signals, declaration.promotion, declaration.experiment)
+    if fallen and fallen.kind == "promote":
+        alarm = candidates.drift(loop, declaration, frame, rows["decided_at"], as_of)
+        fallen = evaluation.verdict.unless_shifted(fallen, alarm)
     figures = _figures(signals, len(rows))
     if finding is not None:
         figures["finding"] = finding.as_json()
