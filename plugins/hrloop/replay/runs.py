@@ -4,7 +4,8 @@ Exports arrive on the first of a month. That day they are taken in and judged, t
 rhythms run, and the round is decided by what is in charge then; people review, and the company lives the
 month under the decisions. Rhythms run again a week apart until the next exports: a run a week stands for the
 daily ones, as nothing arrives between. The warehouse is built once a month, for all its as_ofs: it is read as
-of each of them out of its time columns.
+of each of them out of its time columns. Only what the loop reads of it is built anew, not the figures made
+for readers.
 """
 
 import json
@@ -205,13 +206,14 @@ def replay(server: Warehouse, setting: Setting, case: Case, past: Path, folder: 
 
 @dataclass
 class Run:
-    """A replay at work."""
+    """A replay at work. ``select``: what of the warehouse it builds, by dbt's selectors; empty for all."""
 
     setting: Setting
     policy: Policy
     loop: Loop
     owner: StoreRegistry
     declaration: UseCase
+    select: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -230,7 +232,7 @@ class Run:
                 f"{declaration.name} decides on {declaration.decision.case_key}; the truth that a replay"
                 f" measures by is kept of each {APPLICATION}"
             )
-        return cls(setting, POLICIES[case.policy], loop, owner, declaration)
+        return cls(setting, POLICIES[case.policy], loop, owner, declaration, read_by_the_loop(declaration))
 
     def month(self, month: int) -> dict:
         """Live through a month, and measure it. Cut short and run again, it ends as it would have ended."""
@@ -267,7 +269,7 @@ class Run:
             as_ofs.append(as_of)
         if as_ofs:
             with self.timed("build"):
-                intake.build(self.loop, *as_ofs)
+                intake.build(self.loop, *as_ofs, select=self.select)
         return as_ofs
 
     def rhythms(self, rhythms: Sequence[Rhythm], as_of: datetime, row: dict) -> None:
@@ -396,6 +398,12 @@ class Run:
         began = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+
+
+def read_by_the_loop(declaration: UseCase) -> tuple[str, ...]:
+    """dbt's selectors of what the loop itself reads of the warehouse; figures for readers are not in it."""
+    features_of_cases = declaration.decision.feature_table.split(".")[-1]
+    return f"+{features_of_cases}", "+fct_outcome_milestones", "warehouse_standing"
 
 
 def _seen(frame: pd.DataFrame, champion: Fitted, as_of: datetime) -> dict:
