@@ -103,7 +103,7 @@ def _month(case: Case, row: dict) -> dict:
 
 def _end(case: Case, rows: list[dict], minimum: int) -> dict:
     months = pd.DataFrame([_month(case, row) for row in rows])
-    last, changes = rows[-END:], [change for row in rows for change in row["changes"]]
+    last, changes = rows[-END:], [change for row in rows for change in row.get("changes", [])]
     promoted = [change for change in changes if change["kind"] == "promote"]
     attributes = sorted({name for row in last for name in row.get("selections", {})})
     return (

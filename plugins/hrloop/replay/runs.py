@@ -244,7 +244,8 @@ class Run:
             self.rhythms(self.policy.weekly + (() if number else self.policy.monthly), as_of, row)
             if number == 0:
                 row |= self.decide(as_of)
-        row["changes"] = self.changes(first, as_ofs[0]) if as_ofs else []
+        if as_ofs:
+            row |= self.releases(first, as_ofs[0])
         row |= self.answer(first)
         return row | {"seconds": {name: round(spent, 3) for name, spent in self.seconds.items()}}
 
@@ -286,7 +287,8 @@ class Run:
                     row["refusals"].append([moments.text(as_of), rhythm.__name__, str(refusal)])
                     continue
             if found and found.get("verdict"):
-                row["verdicts"].append([moments.text(as_of), rhythm.__name__, found["verdict"]])
+                shifted = bool(found.get("drift") and found["drift"]["raised"])
+                row["verdicts"].append([moments.text(as_of), rhythm.__name__, found["verdict"], shifted])
             if found and found.get("verdict") == "promote":
                 with self.timed("release"):
                     for version in self.owner.requested(name):
@@ -318,8 +320,8 @@ class Run:
         labels = int((frame["label_status"] == "observed").sum())
         rows = loop.warehouse.read(
             "engine",
-            "select case_key, probability, recommended_action as action, route from loop.decisions"
-            " where use_case = :use_case and as_of = :as_of order by case_key",
+            "select case_key, group_key, rank, probability, recommended_action as action, route"
+            " from loop.decisions where use_case = :use_case and as_of = :as_of order by case_key",
             use_case=declaration.name,
             as_of=as_of,
         ).to_pandas()
@@ -329,25 +331,43 @@ class Run:
         rows["chance"] = rows["case_key"].map(self._chances())
         rows = matured.with_protected(loop, declaration, rows, as_of)
         advanced = (rows["action"] == declaration.decision.actions.positive).to_numpy()
+        first_ranked = measures.first_ranked(rows["group_key"], rows["rank"], advanced)
         chance, probability = rows["chance"].to_numpy(), rows["probability"].to_numpy()
         return row | {
             "true": measures.expected(chance, probability),
             "ceiling": measures.expected(chance, chance),
             "base_rate": float(chance.mean()),
             "advanced": float(chance[advanced].mean()),
+            "first_ranked": float(chance[first_ranked].mean()),
             "selections": measures.selections(rows, advanced, declaration.protected.attributes),
             "routed": int((rows["route"] == "review").sum()),
             "seen": _seen(frame, self._in_charge(entries), as_of),
         }
 
-    def changes(self, first: datetime, as_of: datetime) -> list[dict]:
-        """What changed in charge since ``first``, and what that truly did to the decisions of a round.
+    def releases(self, first: datetime, as_of: datetime) -> dict[str, list[dict]]:
+        """What was tried since ``first``, and what changed in charge.
 
-        Of each change: kind, versions, and the figures of the round's cases under what was in charge before
-        and what was after it.
+        Of each version that was ``tried`` against the one in charge: verdict, labels compared on, and its
+        gain in Brier score on them. Of each of the ``changes``: kind, versions, and the true figures of the
+        cases of the round of ``as_of`` under what was in charge before and what was after it.
         """
-        name = self.declaration.name
-        entries = release.read(self.loop.warehouse, name)
+        with self.timed("measure"):
+            entries = release.read(self.loop.warehouse, self.declaration.name)
+            return {
+                "tried": [
+                    {
+                        "verdict": entry.verdict,
+                        "labels": details["evaluation_labels"],
+                        "gain": details["improvement"]["brier"],
+                    }
+                    for entry in entries
+                    if entry.as_of >= first
+                    and "reference_metrics" in (details := entry.evidence.get("details", {}))
+                ],
+                "changes": self._changes(entries, first, as_of),
+            }
+
+    def _changes(self, entries: Sequence[Release], first: datetime, as_of: datetime) -> list[dict]:
         cases = features.scoring_frame(self.loop.warehouse, self.declaration, as_of)
         chance = cases["case_key"].map(self._chances()).to_numpy()
         told = []
