@@ -175,6 +175,11 @@ def _server(settings: Settings, digest: str) -> Iterator[Settings]:
     warehouse = open_warehouse(root)
     try:
         with warehouse.engine("admin").connect() as connection:
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            # A commit that waits for the disk takes milliseconds, and a month makes a thousand. Before a month
+            # goes on file the replay waits once for all of them.
+            connection.execute(text("alter system set synchronous_commit = off"))
+            connection.execute(text("select pg_reload_conf()"))
             there = connection.scalars(
                 text("select datname from pg_database where datname like 'replay\\_%'")
             ).all()

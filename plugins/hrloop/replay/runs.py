@@ -107,6 +107,13 @@ def _lines(folder: Path) -> list[str]:
     return path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
 
 
+def _flush(server: Warehouse) -> None:
+    """Wait until all that was committed is on disk; the server of replays does not wait at each commit."""
+    with server.engine("admin").begin() as connection:
+        connection.execute(text("set local synchronous_commit = on"))
+        connection.execute(text("select pg_current_xact_id()"))  # a commit that writes, after all others
+
+
 def _keep(folder: Path, row: dict) -> None:
     """Put a month on file behind the others, in place of a line that was cut short."""
     draft = folder / f"{RESULTS}.draft"
@@ -195,7 +202,9 @@ def replay(server: Warehouse, setting: Setting, case: Case, past: Path, folder: 
         (folder / "begun").touch()
     run = Run.open(server, setting, case, folder)
     for month in range(done, setting.months):
-        _keep(folder, run.month(month))
+        row = run.month(month)
+        _flush(server)
+        _keep(folder, row)
     run.loop.warehouse.dispose()
     drop(server, database)
     drop(server, f"{database}_mlflow")
@@ -421,9 +430,13 @@ class Run:
 
 
 def read_by_the_loop(declaration: UseCase) -> tuple[str, ...]:
-    """dbt's selectors of what the loop itself reads of the warehouse; figures for readers are not in it."""
-    features_of_cases = declaration.decision.feature_table.split(".")[-1]
-    return f"+{features_of_cases}", "+fct_outcome_milestones", "warehouse_standing"
+    """dbt's selectors of what the loop itself reads of the warehouse, but for what does not change.
+
+    Figures for readers are not in it. Staging is views and synonyms, which stand since the past was built.
+    """
+    read = (declaration.decision.feature_table.split(".")[-1], "fct_outcome_milestones")
+    layers = ("intermediate", "features", "outcomes")
+    return (*(f"+{model},path:models/{layer}" for model in read for layer in layers), "warehouse_standing")
 
 
 def _seen(frame: pd.DataFrame, champion: Fitted, as_of: datetime) -> dict:
