@@ -176,8 +176,8 @@ def _server(settings: Settings, digest: str) -> Iterator[Settings]:
     try:
         with warehouse.engine("admin").connect() as connection:
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-            # A commit that waits for the disk takes milliseconds, and a month makes a thousand. Before a month
-            # goes on file the replay waits once for all of them.
+            # A commit that waits for the disk takes milliseconds, and a month makes a thousand. A replay
+            # waits once for all of them, before it puts the month on file.
             connection.execute(text("alter system set synchronous_commit = off"))
             connection.execute(text("select pg_reload_conf()"))
             there = connection.scalars(
