@@ -107,7 +107,7 @@ def test_the_ends_of_replays(on_file):
     assert ends["ratio_gender"].tolist() == pytest.approx([0.8] * len(ends))
     gain = report.paired(ends, "loop", "naive", "error")
     assert (gain.value, gain.n) == (pytest.approx(0.02), 3)
-    assert report.paired(ends, "loop", "static", "true_brier").n == 2, "by the seeds that both have"
+    assert report.paired(ends, "loop", "static", "error").n == 2, "by the seeds that both have"
     assert report.paired(ends, "loop", "no-gate", "true_auc").n == 0
 
 
