@@ -51,6 +51,7 @@ def decided(use_case: UseCase, n: int, as_of: datetime) -> pd.DataFrame:
         label_status="observed",
         label=good(frame),
         label_known_at=decided_at + pd.Timedelta(days=395),
+        follow_up=float(use_case.outcome.label_milestone),
     )
 
 

@@ -170,8 +170,11 @@ def _decision(case: str, person: str, requisition: str, as_of: datetime, rng: ra
     }  # fmt: skip
 
 
-def insert(warehouse: Warehouse, rows: Rows) -> None:
-    """Put rows where the loader, and a gate that passed them, leave them; pseudonyms are k- and the id."""
+def insert(warehouse: Warehouse, rows: Rows, delivery: str = "") -> None:
+    """Put rows where the loader, and a gate that passed them, leave them; pseudonyms are k- and the id.
+
+    The rows of a table are one batch, named by it and by the ``delivery``.
+    """
     ensure_tables(warehouse)
     with warehouse.engine("admin").begin() as connection:
         for name, table_rows in rows.tables.items():
@@ -179,13 +182,16 @@ def insert(warehouse: Warehouse, rows: Rows) -> None:
             connection.execute(
                 insert_rows(batches),
                 {
-                    "batch_id": table.relation, "system": table.system, "table_name": table.name,
+                    "batch_id": table.relation + delivery, "system": table.system, "table_name": table.name,
                     "file_name": "f", "content_sha256": "0", "arrived_at": START, "status": "passed",
                     "rows_in": len(table_rows), "rows_passed": len(table_rows),
                 },
             )  # fmt: skip
             raw = Table(table.relation, MetaData(), schema="raw", autoload_with=connection)
-            ready = [_raw_row(table, number, row) for number, row in enumerate(table_rows)]
+            ready = [
+                _raw_row(table, number, row) | {"_batch_id": table.relation + delivery}
+                for number, row in enumerate(table_rows)
+            ]
             if ready:
                 connection.execute(insert_rows(raw), ready)
         if rows.decisions:
@@ -220,8 +226,7 @@ def _raw_row(table: contract.Table, number: int, row: dict) -> dict:
     if moment and moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return values | keys | {
-        "_batch_id": table.relation, "_row": number, "_happened_at": moment,
-        "_known_at": row["known_at"], "_arrived_at": row["known_at"],
+        "_row": number, "_happened_at": moment, "_known_at": row["known_at"], "_arrived_at": row["known_at"],
     }  # fmt: skip
 
 

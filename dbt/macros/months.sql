@@ -28,3 +28,9 @@
 {% macro at_most(value, bound) -%}
     case when {{ value }} > {{ bound }} then {{ bound }} else {{ value }} end::double precision
 {%- endmacro %}
+
+
+{# The name of an employee's month: pseudonym, colon, year and month. #}
+{% macro employee_month_id(employee_key, month) -%}
+    {{ employee_key }} || ':' || to_char({{ month }}, 'YYYY-MM')
+{%- endmacro %}

@@ -1,6 +1,6 @@
 {# Statistics for the planner, for a table; a view has none. #}
 {% macro analyse(relation) -%}
-    {%- if model.config.materialized == 'table' %}analyze {{ relation }}{% endif -%}
+    {%- if model.config.materialized in ('table', 'incremental') %}analyze {{ relation }}{% endif -%}
 {%- endmacro %}
 
 

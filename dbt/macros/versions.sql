@@ -1,3 +1,20 @@
+{# The tables of raw. #}
+{% macro raw_tables() -%}
+    {{ return([
+        'ats__requisitions',
+        'ats__applications',
+        'ats__application_events',
+        'ats__feedback',
+        'hris__employees',
+        'hris__terminations',
+        'hris__reviews',
+        'hris__work_months',
+        'hris__surveys',
+        'hris__interventions',
+    ]) }}
+{%- endmacro %}
+
+
 {# Rows of a raw table that may be used: of a batch that passed the gate, and known by as_of. #}
 {% macro is_usable(raw) -%}
     {{ raw }}._known_at <= {{ as_of() }}
@@ -7,9 +24,8 @@
 
 {# The batches that passed the gate, as a common table expression for is_usable. #}
 {% macro passed_batches() -%}
-    select batch_id
-    from {{ source('loop', 'batches') }}
-    where status = 'passed'
+    select jsonb_object_keys(stands_on -> 'batches') as batch_id
+    from {{ ref('stg_loop__build') }}
 {%- endmacro %}
 
 

@@ -42,8 +42,14 @@ def _values(column: pa.Array) -> list:
     return [pa.array(written, pa.string()).take(encoded.indices).fill_null("null")]
 
 
-def _to_escape(column: pa.Array) -> bool:
-    return pc.any(pc.match_substring_regex(column, r'["\\\x00-\x1f]')).as_py()
+def _to_escape(column: pa.StringArray) -> bool:
+    """Whether any text holds a quote, a backslash or a control character; UTF-8 has these bytes for nothing
+    else."""
+    offsets = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
+    if column.buffers()[2] is None or not len(column):
+        return False
+    data = np.frombuffer(column.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
+    return bool(((data < 0x20) | (data == 0x22) | (data == 0x5C)).any())
 
 
 def _merged(parts: list) -> list:

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+from sqlalchemy import text
 
 from hrloop import labels
 from hrloop.usecase import UseCase
@@ -151,7 +152,7 @@ def protected_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.Dat
     )
     frame = labels.to_pandas(rows, numbers=[])
     for attribute in protected.attributes:
-        values = frame[attribute].map(lambda text: (text or "").strip() or None)
+        values = frame[attribute].map(lambda value: (value or "").strip() or None)
         bands = protected.bands.get(attribute)
         frame[attribute] = _banded(values, list(bands.edges)) if bands else values
     return frame
@@ -176,13 +177,14 @@ def _columns(wh: Warehouse, use_case: UseCase) -> str:
     if decision.period:
         keys["period"] = decision.period.key
     schema, name = decision.feature_table.split(".")
-    there = wh.read(
-        "engine",
-        "select column_name from information_schema.columns"
-        " where table_schema = :schema and table_name = :name",
-        schema=schema,
-        name=name,
-    )["column_name"].to_pylist()
+    with wh.engine("engine").connect() as connection:
+        there = connection.scalars(
+            text(
+                "select column_name from information_schema.columns"
+                " where table_schema = :schema and table_name = :name"
+            ),
+            {"schema": schema, "name": name},
+        ).all()
     missing = [column for column in (*keys.values(), *use_case.feature_names) if column not in there]
     if missing:
         raise FeatureError(
@@ -199,17 +201,16 @@ def _numbers(use_case: UseCase) -> list[str]:
 
 
 def _check_decisions(wh: Warehouse, use_case: UseCase, as_of: datetime) -> None:
-    absent = wh.read(
-        "engine",
-        """
-        select count(*) as decisions
-        from loop.decisions as taken
-        left join outcomes.fct_decisions as built on taken.decision_id = built.decision_id
-        where taken.use_case = :use_case and taken.as_of < :as_of and built.decision_id is null
-        """,
-        use_case=use_case.name,
-        as_of=as_of,
-    )["decisions"][0].as_py()
+    with wh.engine("engine").connect() as connection:
+        absent = connection.scalar(
+            text("""
+                select count(*)
+                from loop.decisions as taken
+                left join outcomes.fct_decisions as built on taken.decision_id = built.decision_id
+                where taken.use_case = :use_case and taken.as_of < :as_of and built.decision_id is null
+            """),
+            {"use_case": use_case.name, "as_of": as_of},
+        )
     if absent:
         raise labels.StaleWarehouse(
             f"{absent} decision(s) of use case {use_case.name} before {as_of.isoformat()} are not in"

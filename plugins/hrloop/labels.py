@@ -4,6 +4,7 @@ from datetime import datetime
 
 import pandas as pd
 import pyarrow as pa
+from sqlalchemy import text
 
 from hrloop.usecase import UseCase
 from hrloop.warehouse import Warehouse
@@ -63,14 +64,11 @@ def frame(wh: Warehouse, use_case: UseCase, as_of: datetime, milestone: int | No
 
 def check_standing(wh: Warehouse, as_of: datetime) -> None:
     """Raise StaleWarehouse when the warehouse was not built, or stands before ``as_of``."""
-    exists = wh.read("engine", "select to_regclass('outcomes.warehouse_standing') is not null as there")
-    stands = (
-        wh.read("engine", "select as_of from outcomes.warehouse_standing")["as_of"].to_pylist()
-        if exists["there"][0].as_py()
-        else []
-    )
-    if not stands or stands[0] < as_of:
-        where = f"stands at {stands[0].isoformat()}" if stands else "has not been built"
+    with wh.engine("engine").connect() as connection:
+        built = connection.scalar(text("select to_regclass('outcomes.warehouse_standing') is not null"))
+        stands = connection.scalar(text("select as_of from outcomes.warehouse_standing")) if built else None
+    if stands is None or stands < as_of:
+        where = f"stands at {stands.isoformat()}" if stands else "has not been built"
         raise StaleWarehouse(
             f"The warehouse {where} and cannot be read as of {as_of.isoformat()}."
             " Run the steps ingest, gate and build for this as_of first; `hrloop status` shows what is done."

@@ -4,6 +4,7 @@ The parsed project is kept for the life of the process: parsing takes longer tha
 State (compiled SQL, logs, ``manifest.json``) lies under ``home/dbt``, never in the checkout.
 """
 
+import hashlib
 import json
 import os
 import threading
@@ -47,8 +48,13 @@ def build(
 ) -> dict[str, object]:
     """Build the warehouse and test it: seeds, models and data tests, in the order of their dependencies.
 
-    ``variables``: ``as_of`` (text with an offset) and ``use_cases``, what each declares by name.
-    ``select``: dbt's selectors, such as ``source:loop.decisions+`` after new decisions; empty for all.
+    It grows where what was known before stands unchanged (docs/warehouse.md), and is built anew where not, or
+    with ``full_refresh``.
+
+    ``variables``: ``as_of`` (text with an offset), ``use_cases``, what each declares by name, and
+    ``project``, which tells one dbt project from another (``digest``).
+    ``select``: dbt's selectors, such as ``source:loop.decisions+`` after new decisions; empty for all. A part
+    is built for the as_of that the whole was begun for.
     Returns {"as_of", "seeds", "models", "tests"}: as of when the warehouse stands, and how many were built.
     Raises TransformError when a model or a test fails; what depends on it is then left as it was, and
     ``outcomes.warehouse_standing``, which is written last, still tells the as_of before.
@@ -77,6 +83,7 @@ def _work(
     arguments = [*arguments, "--vars", json.dumps({**variables, "as_of": as_of}), "--no-write-json"]
     if select:  # a test that also reads tables outside the selection would meet older ones there
         arguments += ["--select", *select, "--indirect-selection", "cautious"]
+        arguments += ["--exclude", "stg_loop__build_done"]  # a part does not bring a build to its end
     kept = settings.project, warehouse.database
     with _one_at_a_time, _environment(warehouse.environment()):
         if kept not in _manifests:
@@ -94,6 +101,18 @@ def _work(
         "models": built["model"],
         "tests": built["test"] + built["unit_test"],
     }
+
+
+def digest(settings: Settings) -> str:
+    """SHA-256 over the files of the dbt project and their names, in hexadecimal digits."""
+    project = settings.project / "dbt"
+    files = sorted(path for path in project.rglob("*") if path.suffix in (".sql", ".yml", ".md", ".csv"))
+    content = hashlib.sha256()
+    for path in files:
+        content.update(
+            f"{path.relative_to(project)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
+        )
+    return content.hexdigest()
 
 
 def parse(settings: Settings) -> Path:

@@ -1,3 +1,5 @@
+{{ config(unique_key='application_id') }}
+
 -- The features of an application as they were known over time: read the version that stood at a moment, and
 -- nothing that became known after it is in it.
 with applications as (
@@ -18,6 +20,7 @@ with applications as (
         known_from,
         coalesce(known_to, 'infinity') as known_to
     from {{ ref('stg_ats__applications') }}
+    where {{ is_changed('application_id') }}
 
 ),
 
@@ -29,7 +32,17 @@ first_versions as (
         requisition_id,
         applied_at,
         known_from as open_from
-    from applications
+    from {{ ref('stg_ats__applications') }}
+    -- Those, and all others of the same candidates and requisitions, which they are counted among.
+    where
+        {{ is_changed('application_id') }}
+        or application_id in (
+            select counted.application_id
+            from {{ ref('stg_ats__applications') }} as counted
+            where
+                counted.candidate_key in (select applications.candidate_key from applications)
+                or counted.requisition_id in (select applications.requisition_id from applications)
+        )
     order by application_id, known_from
 
 ),

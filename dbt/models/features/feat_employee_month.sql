@@ -1,4 +1,4 @@
-{{ config(pre_hook="{{ join_in_bulk() }}") }}
+{{ config(unique_key='employee_month_id', pre_hook="{{ join_in_bulk() }}") }}
 
 -- The features of an employee's month, as known when its row first came: what concerns the person as known at
 -- that moment, what concerns others as known when the first row of the month came.
@@ -8,6 +8,7 @@ with employee_months as (
         employee_months.*,
         (open_from at time zone 'UTC')::date as opened_on
     from {{ ref('int_employee_months') }} as employee_months
+    where {{ is_changed('employee_month_id') }}
 
 ),
 

@@ -1,4 +1,4 @@
-{{ config(pre_hook="{{ join_in_bulk() }}") }}
+{{ config(materialized='table', pre_hook="{{ join_in_bulk() }}") }}
 {%- set positive_action = declared('attrition', 'positive_action', 'text') %}
 {%- set entered_days = declared('attrition', 'resignation_grace_days', 'integer') %}
 {%- set label_milestone = declared('attrition', 'label_milestone', 'integer') %}

@@ -1,3 +1,5 @@
+{{ config(unique_key=['use_case', 'case_key'], pre_hook="{{ forget_changed('case_key') }}") }}
+
 -- Every decision, once: those of the loop as they were recorded, and before them those that people made
 -- alone, as they were first known. A use case that is not declared has none.
 with applications as (
@@ -8,6 +10,7 @@ with applications as (
         requisition_id,
         known_from
     from {{ ref('stg_ats__applications') }}
+    where {{ is_changed('application_id') }}
     order by application_id, known_from
 
 ),
@@ -44,6 +47,7 @@ by_loop as (
     where
         as_of < {{ as_of() }} -- a round is taken on the warehouse that stands at its as_of
         and use_case = any({{ declared_use_cases() }})
+        and {{ is_changed('case_key') }}
 
 ),
 
@@ -79,6 +83,7 @@ by_people as (
         on employee_months.employee_month_id = by_loop.case_key and by_loop.use_case = 'attrition'
     where
         employee_months.open_from < employee_months.open_to
+        and {{ is_changed('employee_months.employee_month_id') }}
         and by_loop.decision_id is null
 
 )

@@ -1,9 +1,9 @@
-{{ config(pre_hook="{{ join_in_bulk() }}") }}
+{{ config(unique_key='employee_month_id', pre_hook="{{ join_in_bulk() }}") }}
 
 -- Who worked in each month, and in which position, as known when the month's row first came. Later
 -- corrections do not change it. Such a month is a case: it is decided upon while it is the newest. There are
 -- none where the use case is not declared, so that nobody waits for features that nothing reads.
-with months as (
+with every_month as (
 
     select
         employee_key,
@@ -15,6 +15,13 @@ with months as (
 
 ),
 
+months as (
+
+    select * from every_month
+    where {{ is_changed(employee_month_id('employee_key', 'month')) }}
+
+),
+
 -- With the first row of a later month a month is over for all: who has none in that one has left, or is away.
 openings as (
 
@@ -22,7 +29,7 @@ openings as (
         month,
         min(open_from) as first_open_from,
         lead(min(open_from)) over (order by month) as over_from
-    from months
+    from every_month
     group by month
 
 ),
@@ -87,7 +94,7 @@ changes as (
 )
 
 select
-    months.employee_key || ':' || to_char(months.month, 'YYYY-MM') as employee_month_id,
+    {{ employee_month_id('months.employee_key', 'months.month') }} as employee_month_id,
     months.employee_key,
     months.month,
     months.open_from,

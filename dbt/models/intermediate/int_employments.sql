@@ -1,8 +1,11 @@
+{{ config(unique_key='employee_key') }}
+
 -- The first day of each employee, as it was known over time. Of all rows known by a time the one valid
 -- latest speaks; a corrected row has the same valid_from and a later known time, so it speaks instead.
 with employees as (
 
     select * from {{ ref('stg_hris__employees') }}
+    where {{ has_new_version(ref('stg_hris__employees'), 'employee_key') }}
 
 ),
 

@@ -1,8 +1,11 @@
+{{ config(unique_key='application_id') }}
+
 -- When people first decided on an application, as it was first known. Later corrections do not change it:
 -- a decision that was made stays where it was made.
 with events as (
 
     select * from {{ ref('stg_ats__application_events') }}
+    where {{ is_changed('application_id') }}
 
 ),
 

@@ -1,4 +1,4 @@
-{{ config(pre_hook="{{ join_in_bulk() }}") }}
+{{ config(unique_key='case_key', pre_hook=["{{ forget_changed('case_key') }}", "{{ join_in_bulk() }}"]) }}
 {%- set report_grace_days = declared('recruitment', 'report_grace_days', 'integer') %}
 
 -- What became of each hire, at each milestone, as it was known over time.
@@ -47,7 +47,7 @@ due_dates as (
 
 ),
 
-due as (
+every_due as (
 
     select
         due_dates.*,
@@ -55,6 +55,21 @@ due as (
         due_on::timestamp at time zone 'UTC' as due_at,
         (due_on + {{ report_grace_days }})::timestamp at time zone 'UTC' as report_by_at
     from due_dates
+
+),
+
+due as (
+
+    select * from every_due
+    where
+        {{ is_changed('case_key') }}
+        or case_key in (
+            select coming.case_key
+            from every_due as coming
+            where {{ is_new('coming.due_at') }} or {{ is_new('coming.report_by_at') }}
+        )
+        or {{ is_named_anew(ref('stg_hris__reviews'), 'review_id', 'employee_key') }}
+        or {{ is_named_anew(ref('stg_hris__terminations'), 'employee_key', 'employee_key') }}
 
 ),
 

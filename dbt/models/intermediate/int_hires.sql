@@ -1,4 +1,4 @@
-{{ config(pre_hook="{{ join_in_bulk() }}") }}
+{{ config(unique_key='application_id', pre_hook="{{ join_in_bulk() }}") }}
 
 -- From application to employee: who was hired by which application, and since when, as known over time.
 with hired_events as (
@@ -11,7 +11,7 @@ with hired_events as (
         known_from,
         coalesce(known_to, 'infinity') as known_to
     from {{ ref('stg_ats__application_events') }}
-    where stage = 'hired'
+    where stage = 'hired' and {{ is_changed('application_id') }}
 
 ),
 
@@ -21,6 +21,7 @@ candidates as (
         application_id,
         candidate_key
     from {{ ref('stg_ats__applications') }}
+    where {{ is_changed('application_id') }}
     order by application_id, known_from
 
 ),

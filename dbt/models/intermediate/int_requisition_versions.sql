@@ -1,3 +1,5 @@
+{{ config(unique_key='requisition_id') }}
+
 -- What features read of a requisition, in as few versions as they can tell apart.
 with requisitions as (
 
@@ -12,6 +14,7 @@ with requisitions as (
         known_from,
         coalesce(known_to, 'infinity') as known_to
     from {{ ref('stg_ats__requisitions') }}
+    where {{ has_new_version(ref('stg_ats__requisitions'), 'requisition_id') }}
 
 ),
 

@@ -1,4 +1,4 @@
-{{ config(pre_hook="{{ join_in_bulk() }}") }}
+{{ config(unique_key='case_key', pre_hook=["{{ forget_changed('case_key') }}", "{{ join_in_bulk() }}"]) }}
 {%- set grace_days = declared('attrition', 'resignation_grace_days', 'integer') %}
 {%- set positive_action = declared('attrition', 'positive_action', 'text') %}
 
@@ -37,12 +37,27 @@ due_dates as (
 
 ),
 
-due as (
+every_due as (
 
     select
         due_dates.*,
         greatest(known_at, (due_on + {{ grace_days }})::timestamp at time zone 'UTC') as judged_from
     from due_dates
+
+),
+
+due as (
+
+    select * from every_due
+    where
+        {{ is_changed('case_key') }}
+        or case_key in (
+            select coming.case_key
+            from every_due as coming
+            where {{ is_new('coming.judged_from') }}
+        )
+        or {{ is_named_anew(ref('stg_hris__terminations'), 'employee_key', 'employee_key') }}
+        or {{ is_named_anew(ref('stg_hris__interventions'), 'intervention_id', 'employee_key') }}
 
 ),
 

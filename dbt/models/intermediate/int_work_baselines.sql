@@ -1,4 +1,4 @@
-{{ config(pre_hook="{{ join_in_bulk() }}") }}
+{{ config(unique_key='employee_month_id', pre_hook="{{ join_in_bulk() }}") }}
 
 -- How each employee worked of late, and how the same person worked before: the mean of the last three months
 -- against a baseline, the months twelve to four before. All are as known when the last one first came.
@@ -27,6 +27,7 @@ employee_months as materialized (
         {{ month_number('month') }} as month_number,
         open_from
     from {{ ref('int_employee_months') }}
+    where {{ is_changed('employee_month_id') }}
 
 ),
 

@@ -1,7 +1,9 @@
+{{ config(unique_key=['use_case', 'case_key'], pre_hook="{{ forget_changed('case_key') }}") }}
 {%- set positive_action = declared('attrition', 'positive_action', 'text') %}
 with decisions as (
 
     select * from {{ ref('int_decisions') }}
+    where {{ is_changed('case_key') }}
 
 ),
 

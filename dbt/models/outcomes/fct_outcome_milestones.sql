@@ -1,7 +1,14 @@
+{{ config(
+    unique_key=['use_case', 'case_key', 'milestone_months'],
+    pre_hook="{{ forget_changed('case_key') }}",
+) }}
+
 with standing as (
 
     select * from {{ ref('int_outcome_milestone_versions') }}
-    where known_to is null
+    where
+        known_to is null
+        and ({{ is_changed('case_key') }} or {{ is_new('known_from') }})
 
 ),
 

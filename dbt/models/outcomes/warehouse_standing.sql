@@ -1,3 +1,5 @@
+{{ config(materialized='table') }}
+
 -- Built last, when all else stands and is tested: who reads the warehouse can tell as of when it stands.
 -- depends_on: {{ ref('fct_outcome_milestones') }}
 -- depends_on: {{ ref('feat_application') }}

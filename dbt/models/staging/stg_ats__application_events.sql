@@ -1,3 +1,5 @@
+{{ config(unique_key=['event_id']) }}
+
 with passed as (
 
     {{ passed_batches() }}
@@ -17,7 +19,9 @@ versions as (
         raw.employee_key,
         {{ version_columns('raw', ['raw.event_id']) }}
     from {{ source('raw', 'ats__application_events') }} as raw
-    where {{ is_usable('raw') }}
+    where
+        {{ is_usable('raw') }}
+        and {{ has_grown(source('raw', 'ats__application_events'), ['event_id']) }}
 
 )
 

@@ -1,3 +1,5 @@
+{{ config(unique_key=['application_id']) }}
+
 with passed as (
 
     {{ passed_batches() }}
@@ -22,7 +24,9 @@ versions as (
         coalesce({{ words_in('raw.cover_letter') }}, 0) as cover_letter_words,
         {{ version_columns('raw', ['raw.application_id']) }}
     from {{ source('raw', 'ats__applications') }} as raw
-    where {{ is_usable('raw') }}
+    where
+        {{ is_usable('raw') }}
+        and {{ has_grown(source('raw', 'ats__applications'), ['application_id']) }}
 
 )
 

@@ -1,3 +1,5 @@
+{{ config(unique_key=['feedback_id']) }}
+
 with passed as (
 
     {{ passed_batches() }}
@@ -15,7 +17,9 @@ versions as (
         raw._happened_at as occurred_at,
         {{ version_columns('raw', ['raw.feedback_id']) }}
     from {{ source('raw', 'ats__feedback') }} as raw
-    where {{ is_usable('raw') }}
+    where
+        {{ is_usable('raw') }}
+        and {{ has_grown(source('raw', 'ats__feedback'), ['feedback_id']) }}
 
 )
 

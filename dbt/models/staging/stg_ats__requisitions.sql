@@ -1,3 +1,5 @@
+{{ config(unique_key=['requisition_id']) }}
+
 with passed as (
 
     {{ passed_batches() }}
@@ -19,7 +21,9 @@ versions as (
         raw.hiring_manager_key,
         {{ version_columns('raw', ['raw.requisition_id']) }}
     from {{ source('raw', 'ats__requisitions') }} as raw
-    where {{ is_usable('raw') }}
+    where
+        {{ is_usable('raw') }}
+        and {{ has_grown(source('raw', 'ats__requisitions'), ['requisition_id']) }}
 
 )
 

@@ -1,3 +1,5 @@
+{{ config(unique_key=['employee_key', 'valid_from']) }}
+
 with passed as (
 
     {{ passed_batches() }}
@@ -22,7 +24,9 @@ versions as (
         {{ number_of('raw.monthly_salary') }} as monthly_salary,
         {{ version_columns('raw', ['raw.employee_key', 'raw.valid_from']) }}
     from {{ source('raw', 'hris__employees') }} as raw
-    where {{ is_usable('raw') }}
+    where
+        {{ is_usable('raw') }}
+        and {{ has_grown(source('raw', 'hris__employees'), ['employee_key', 'valid_from']) }}
 
 )
 

@@ -1,3 +1,5 @@
+{{ config(unique_key=['intervention_id']) }}
+
 with passed as (
 
     {{ passed_batches() }}
@@ -14,7 +16,9 @@ versions as (
         {{ day_of('raw.ended_on') }} as ended_on,
         {{ version_columns('raw', ['raw.intervention_id']) }}
     from {{ source('raw', 'hris__interventions') }} as raw
-    where {{ is_usable('raw') }}
+    where
+        {{ is_usable('raw') }}
+        and {{ has_grown(source('raw', 'hris__interventions'), ['intervention_id']) }}
 
 )
 

@@ -1,3 +1,5 @@
+{{ config(unique_key=['review_id']) }}
+
 with passed as (
 
     {{ passed_batches() }}
@@ -14,7 +16,9 @@ versions as (
         raw.reviewer_key,
         {{ version_columns('raw', ['raw.review_id']) }}
     from {{ source('raw', 'hris__reviews') }} as raw
-    where {{ is_usable('raw') }}
+    where
+        {{ is_usable('raw') }}
+        and {{ has_grown(source('raw', 'hris__reviews'), ['review_id']) }}
 
 )
 

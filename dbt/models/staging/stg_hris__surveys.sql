@@ -1,3 +1,5 @@
+{{ config(unique_key=['employee_key', 'surveyed_on']) }}
+
 with passed as (
 
     {{ passed_batches() }}
@@ -14,7 +16,9 @@ versions as (
         {{ number_of('raw.manager_score') }} as manager_score,
         {{ version_columns('raw', ['raw.employee_key', 'raw.surveyed_on']) }}
     from {{ source('raw', 'hris__surveys') }} as raw
-    where {{ is_usable('raw') }}
+    where
+        {{ is_usable('raw') }}
+        and {{ has_grown(source('raw', 'hris__surveys'), ['employee_key', 'surveyed_on']) }}
 
 )
 

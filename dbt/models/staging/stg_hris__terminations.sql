@@ -1,3 +1,5 @@
+{{ config(unique_key=['employee_key']) }}
+
 with passed as (
 
     {{ passed_batches() }}
@@ -13,7 +15,9 @@ versions as (
         lower({{ text_of('raw.kind') }}) as kind,
         {{ version_columns('raw', ['raw.employee_key']) }}
     from {{ source('raw', 'hris__terminations') }} as raw
-    where {{ is_usable('raw') }}
+    where
+        {{ is_usable('raw') }}
+        and {{ has_grown(source('raw', 'hris__terminations'), ['employee_key']) }}
 
 )
 

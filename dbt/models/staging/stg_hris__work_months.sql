@@ -1,3 +1,5 @@
+{{ config(unique_key=['employee_key', 'month']) }}
+
 with passed as (
 
     {{ passed_batches() }}
@@ -18,7 +20,9 @@ versions as (
         {{ integer_of('raw.internal_applications') }} as internal_applications,
         {{ version_columns('raw', ['raw.employee_key', 'raw.month']) }}
     from {{ source('raw', 'hris__work_months') }} as raw
-    where {{ is_usable('raw') }}
+    where
+        {{ is_usable('raw') }}
+        and {{ has_grown(source('raw', 'hris__work_months'), ['employee_key', 'month']) }}
 
 )
 

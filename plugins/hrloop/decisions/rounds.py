@@ -13,6 +13,7 @@ A round is one transaction and closed by it: run again, it changes nothing.
 import hashlib
 import json
 import logging
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -312,23 +313,18 @@ def reasons(fitted: Fitted, frame: pd.DataFrame, top: int = TOP) -> list[list[di
 def report(wh: Warehouse, use_case: UseCase, as_of: datetime, left_out: int = 0) -> DecisionReport:
     """What the round of this as_of recorded, counted in the warehouse."""
     counted = """
-        select route, arm, model_version, count(*) as n,
+        select route, arm, model_version, route_reasons, count(*) as n,
                count(*) filter (where recommended_action = :positive) as advanced,
                count(*) filter (where exploration) as explored
-        from loop.decisions where use_case = :use_case and as_of = :as_of group by 1, 2, 3
-    """
-    listed = """
-        select split_part(reason, ':', 1) as reason, count(distinct decision_id) as n
-        from loop.decisions cross join unnest(route_reasons) as reason
-        where use_case = :use_case and as_of = :as_of group by 1 order by 1
+        from loop.decisions where use_case = :use_case and as_of = :as_of group by 1, 2, 3, 4
     """
     of = {"use_case": use_case.name, "as_of": as_of, "positive": use_case.decision.actions.positive}
     with wh.engine("engine").connect() as connection:
         rows = connection.execute(text(counted), of).all()
-        why = connection.execute(text(listed), of).all()
-    routes = {"automatic": 0, "review": 0}
+    routes, why = {"automatic": 0, "review": 0}, Counter()
     for row in rows:
         routes[row.route] += row.n
+        why.update(dict.fromkeys({reason.split(":")[0] for reason in row.route_reasons}, row.n))
     return DecisionReport(
         use_case.name,
         as_of,
@@ -338,7 +334,7 @@ def report(wh: Warehouse, use_case: UseCase, as_of: datetime, left_out: int = 0)
         advanced=sum(row.advanced for row in rows),
         explored=sum(row.explored for row in rows),
         routes=routes,
-        review_reasons={row.reason: row.n for row in why},
+        review_reasons=dict(sorted(why.items())),
         left_out=left_out,
     )
 
@@ -357,12 +353,11 @@ def _in_order(
     wh: Warehouse, use_case: UseCase, as_of: datetime, frame: pd.DataFrame
 ) -> tuple[pd.DataFrame, int]:
     """The open cases that may be decided now, and how many are left out to keep the order of rounds."""
-    later = wh.read(
-        "engine",
-        "select case_key from loop.decisions where use_case = :use_case and as_of > :as_of",
-        use_case=use_case.name,
-        as_of=as_of,
-    )["case_key"].to_pylist()
+    with wh.engine("engine").connect() as connection:
+        later = connection.scalars(
+            text("select case_key from loop.decisions where use_case = :u and as_of > :a"),
+            {"u": use_case.name, "a": as_of},
+        ).all()
     touched = frame.loc[frame["case_key"].isin(later), "group_key"].unique()
     out = frame["group_key"].isin(touched)
     return frame[~out], int(out.sum())

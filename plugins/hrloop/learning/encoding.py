@@ -5,6 +5,7 @@ the model and an edge case to the router.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,11 @@ class Column:
     low: float | None = None
     high: float | None = None
     seen_missing: bool = True
+
+    @cached_property
+    def known(self) -> pa.Array:
+        """The categories as Arrow looks codes up in."""
+        return pa.array(self.categories, pa.string())
 
 
 @dataclass(frozen=True)
@@ -122,17 +128,16 @@ def _encoded(series: pd.Series, column: Column) -> np.ndarray:
     """The values (n,) as the learner reads them, NaN where they are missing or unseen."""
     if column.type != CATEGORY:
         return _numbers(series, column.name)
-    known = pa.array(column.categories, type=pa.string())
-    codes = pc.index_in(_texts(series, column.name), value_set=known)
-    return np.asarray(pc.cast(codes, pa.float32()).to_numpy(zero_copy_only=False))  # null becomes NaN
+    codes = pc.index_in(_texts(series, column.name), value_set=column.known)
+    return codes.to_numpy(zero_copy_only=False).astype(np.float32)  # null becomes NaN
 
 
 def _outside(series: pd.Series, column: Column) -> tuple[np.ndarray, list[str]]:
     """The rows whose value lies outside of what was learnt from, and for each that in words."""
     values = _encoded(series, column)
-    unread = np.flatnonzero(np.isnan(values))
     rows, words = [np.empty(0, int)], []
-    if len(unread) and (column.type == CATEGORY or not column.seen_missing):
+    if (column.type == CATEGORY or not column.seen_missing) and np.isnan(values).any():
+        unread = np.flatnonzero(np.isnan(values))
         given = series.iloc[unread]
         missing = given.isna().to_numpy()
         if not column.seen_missing:
@@ -141,8 +146,7 @@ def _outside(series: pd.Series, column: Column) -> tuple[np.ndarray, list[str]]:
         rows.append(unread[~missing])  # of a category: a number that is there is read
         words += [f"{column.name} '{value}' was not seen in training" for value in given[~missing]]
     if column.low is not None:
-        with np.errstate(invalid="ignore"):
-            rows.append(np.flatnonzero((values < column.low) | (values > column.high)))
+        rows.append(np.flatnonzero((values < column.low) | (values > column.high)))  # NaN is neither
         words += [
             f"{column.name} {value:g} is outside of {column.low:g} to {column.high:g}, "
             "the range seen in training"
@@ -154,13 +158,12 @@ def _outside(series: pd.Series, column: Column) -> tuple[np.ndarray, list[str]]:
 def _texts(series: pd.Series, name: str) -> pa.Array:
     """The column as Arrow strings: about ten times as fast to look up as a pandas Categorical."""
     try:
-        texts = pa.array(series, type=pa.string(), from_pandas=True)
+        return pa.array(series.to_numpy(), type=pa.string(), from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise LearningError(
             f"feature {name} is declared a category but does not hold text ({error}); "
             "cast it to text in the feature table, or declare it a number"
         ) from error
-    return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
 
 
 def _numbers(series: pd.Series, name: str) -> np.ndarray:

@@ -83,8 +83,11 @@ def gate_all(loop: Loop, as_ofs: Iterable[datetime]) -> dict:
     return verdicts
 
 
-def variables(loop: Loop) -> dict[str, dict]:
-    """The dbt variable that declarations set: by use case its milestones, actions and outcome parameters."""
+def variables(loop: Loop) -> dict[str, object]:
+    """dbt's variables beside as_of: by use case its milestones, actions and outcome parameters as they are
+    declared, and the digest of the dbt project."""
+    from hrloop import transform
+
     declared = {}
     for name, use_case in loop.use_cases().items():
         outcome, actions = use_case.outcome, use_case.decision.actions
@@ -95,7 +98,7 @@ def variables(loop: Loop) -> dict[str, dict]:
             "positive_action": actions.positive,
             "negative_action": actions.negative,
         }
-    return {"use_cases": declared}
+    return {"use_cases": declared, "project": transform.digest(loop.settings)}
 
 
 def plan_build(loop: Loop, as_ofs: list[datetime]) -> dict:

@@ -1,0 +1,110 @@
+{# A build grows the warehouse where what was known before stands unchanged: then only what became known since
+   is worked out, and all that hangs on it. Everything else is built anew. stg_loop__build says which of the two
+   a build is; docs/warehouse.md explains it. #}
+
+
+{# A table as the build before left it, or none: by name and not by ref, which would go round in a circle. #}
+{% macro standing(schema, name) -%}
+    {{ return(adapter.get_relation(target.database, schema, name) if execute else none) }}
+{%- endmacro %}
+
+
+{# The time by which what was known stands already; none where everything is built anew.
+
+   A part that is built for another as_of than the whole was begun for would leave a gap: it is refused. #}
+{% macro known_since() -%}
+    {%- set build = standing('staging', 'stg_loop__build') -%}
+    {%- if build is none -%}{{ return(none) }}{%- endif -%}
+    {%- set found = run_query(
+        "select nullif(since, '-infinity')::text, (stands_on ->> 'as_of')::timestamptz, "
+        ~ "(stands_on ->> 'as_of')::timestamptz = " ~ as_of() ~ ' from ' ~ build
+    ).rows[0] -%}
+    {%- if flags.WHICH in ('build', 'run') and not found[2] -%}
+        {{ exceptions.raise_compiler_error(
+            'The last build was begun for ' ~ found[1] ~ ', and ' ~ model.name ~ ' is to be built for '
+            ~ as_of() ~ '. Build all of it for one as_of.'
+        ) }}
+    {%- endif -%}
+    {{ return(found[0]) }}
+{%- endmacro %}
+
+
+{# dbt's own question, answered for the models that grow. #}
+{% macro should_full_refresh() -%}
+    {%- if model.config.materialized == 'incremental' -%}
+        {{ return(flags.FULL_REFRESH or known_since() is none) }}
+    {%- endif -%}
+    {{ return(config.get('full_refresh', flags.FULL_REFRESH)) }}
+{%- endmacro %}
+
+
+{# Of a raw table the keys that have a row which became known since; all of them where it is built anew. #}
+{% macro has_grown(raw, key) -%}
+    {%- if is_incremental() -%}
+        ({{ key | join(', ') }}) in (
+            select {{ key | join(', ') }}
+            from {{ raw }}
+            where _known_at > '{{ known_since() }}'
+        )
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# Whether a key of a staged table has a version that became known since; true where it is built anew. #}
+{% macro has_new_version(staged, key) -%}
+    {%- if is_incremental() -%}
+        {{ key }} in (
+            select newer.{{ key }}
+            from {{ staged }} as newer
+            where newer.known_from > '{{ known_since() }}'
+        )
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# Whether a value is named, in a column of a staged table, by any version of a key that has a new one; true
+   where it is built anew. #}
+{% macro is_named_anew(staged, key, column) -%}
+    {%- if is_incremental() -%}
+        {{ column }} in (
+            select named.{{ column }}
+            from {{ staged }} as named
+            where {{ has_new_version(staged, key) }}
+        )
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# Whether a case is one of int_changed_cases; true where it is built anew. That it is read is told to dbt while
+   it parses; unit tests, where nothing grows, need not give it. #}
+{% macro is_changed(case_key) -%}
+    {%- if is_incremental() or not execute -%}
+        {{ case_key }} in (select changed.changed_case from {{ ref('int_changed_cases') }} as changed)
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# Takes out what a model says of the changed cases before it is said anew: of some, nothing is left to say. #}
+{% macro forget_changed(case_key) -%}
+    {%- if is_incremental() -%}
+        delete from {{ this }} where {{ is_changed(case_key) }}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# Whether a moment lies in the time that a build adds; true where it is built anew. #}
+{% macro is_new(moment) -%}
+    {%- if is_incremental() -%}
+        {{ moment }} > '{{ known_since() }}' and {{ moment }} <= {{ as_of() }}
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}

@@ -1,0 +1,81 @@
+-- What this build stands on: as of when, what is declared, the project, and which batches have passed, each
+-- with a stamp (xmin) that changes when its row does. All staging reads the batches from here, so that one
+-- that passes meanwhile waits for the next build.
+--
+-- Where the last build came to its end (stg_loop__build_done is written last) and all that it stood on stands
+-- unchanged, with nothing new that was known by then, the warehouse grows from there: `since`.
+{%- set last = standing('staging', 'stg_loop__build') %}
+{%- set done = standing('staging', 'stg_loop__build_done') %}
+{%- set can_grow = last is not none and done is not none and not flags.FULL_REFRESH %}
+with passed as (
+
+    select jsonb_object_agg(batch_id, xmin::text) as batches
+    from {{ source('loop', 'batches') }}
+    where status = 'passed'
+
+),
+
+begun as (
+
+    select
+        jsonb_build_object(
+            'as_of', {{ as_of() }},
+            'declarations', '{{ tojson(declarations()) }}'::jsonb,
+            'project', '{{ var("project", "") }}',
+            'batches', coalesce(passed.batches, '{}')
+        ) as stands_on
+    from passed
+
+),
+
+last_done as (
+
+    select
+        last_begun.stands_on,
+        (last_begun.stands_on ->> 'as_of')::timestamptz as as_of
+    from {{ last if can_grow else 'begun' }} as last_begun
+    inner join {{ done if can_grow else 'begun' }} as done on last_begun.stands_on = done.stands_on
+    where {{ can_grow | lower }}
+
+),
+
+new_batches as (
+
+    select jsonb_object_keys(stands_on -> 'batches') as batch_id
+    from begun
+
+    except
+
+    select jsonb_object_keys(stands_on -> 'batches')
+    from last_done
+
+),
+
+-- Rows that the last build did not know, although they were known by its as_of.
+late as (
+    {% for table in raw_tables() %}
+        select 1 as found
+        from {{ source('raw', table) }}
+        where
+            _batch_id in (select new_batches.batch_id from new_batches)
+            and _known_at <= (select last_done.as_of from last_done)
+        {% if not loop.last %}
+            union all
+        {% endif %}
+    {% endfor %}
+)
+
+select
+    begun.stands_on,
+    case
+        when
+            last_done.as_of <= {{ as_of() }}
+            and begun.stands_on -> 'declarations' = last_done.stands_on -> 'declarations'
+            and begun.stands_on -> 'project' = last_done.stands_on -> 'project'
+            and begun.stands_on -> 'batches' @> (last_done.stands_on -> 'batches')
+            and not exists (select from late)
+            then last_done.as_of
+        else '-infinity'
+    end as since
+from begun
+left join last_done on true
