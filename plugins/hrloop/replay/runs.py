@@ -430,13 +430,9 @@ class Run:
 
 
 def read_by_the_loop(declaration: UseCase) -> tuple[str, ...]:
-    """dbt's selectors of what the loop itself reads of the warehouse, but for what does not change.
-
-    Figures for readers are not in it. Staging is views and synonyms, which stand since the past was built.
-    """
-    read = (declaration.decision.feature_table.split(".")[-1], "fct_outcome_milestones")
-    layers = ("intermediate", "features", "outcomes")
-    return (*(f"+{model},path:models/{layer}" for model in read for layer in layers), "warehouse_standing")
+    """dbt's selectors of what the loop itself reads of the warehouse; figures for readers are not in it."""
+    features_of_cases = declaration.decision.feature_table.split(".")[-1]
+    return f"+{features_of_cases}", "+fct_outcome_milestones", "warehouse_standing"
 
 
 def _seen(frame: pd.DataFrame, champion: Fitted, as_of: datetime) -> dict:
