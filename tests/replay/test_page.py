@@ -85,9 +85,11 @@ def test_what_is_on_file_is_told_and_nothing_is_run_again(settings, on_file):
     assert found.exit_code == 0, found.output
     page = (settings.home / "reports" / "replay.html").read_text(encoding="utf-8")
     assert "9 of 9 replays" in page
-    assert "error 0.0200 better than static (95 % interval 0.0200 to 0.0200)." in page
+    assert (
+        "Against static: better in error by 0.0200 (0.0200 to 0.0200); these seeds cannot tell in AUC" in page
+    )
     assert "<td>better: +0.0200 ± 0.0000</td>" in page
-    assert "AUC 0.000 worse than static (95 % interval 0.000 to 0.000): these seeds cannot tell." in page
+    assert "<td>cannot tell: +0.0 points ± 0.0 points</td>" in page, "shares differ by points"
     assert "0.80" in page, "the lowest impact ratio, of 20 and 25 %"
     assert "What this does not show" in page
     assert "hrloop replay recruitment --policies static,naive,loop --scenarios steady --seeds 3" in page
@@ -157,7 +159,7 @@ def test_the_page_says_what_held_the_loop_back_as_it_was_measured(on_file):
         return report._why(months, ends, kept)
 
     said = why(naive=0.08)
-    assert "Why the loop is not measurably better in error (static), AUC (static)" in said
+    assert "Not measurably better: error (than static), AUC (than static)" in said
     assert "24 times a new version was tried against the one in charge in 3 replays, and 0 times" in said
     assert "a comparison had 90 labels that neither version had learnt from; it saw a gain of +0.0010" in said
     assert "could tell one of 0.0320 from chance" in said

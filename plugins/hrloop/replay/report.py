@@ -233,10 +233,19 @@ def _overview(ends: pd.DataFrame, scenarios: Sequence[str]) -> str:
 
 
 def _compared(gain: Interval, form: str) -> str:
-    sure = gain.is_above(0) or gain.is_below(0)
-    side = ("better" if gain.value > 0 else "worse") if sure else "cannot tell"
-    spread = f" ± {gain.high - gain.value:{form}}" if np.isfinite(gain.high) else ""
-    return f"{side}: {gain.value:+{form}}{spread}"
+    spread = f" ± {_size(gain.high - gain.value, form)}" if np.isfinite(gain.high) else ""
+    sign = "+" if gain.value >= 0 else "−"
+    return f"{_side(gain)}: {sign}{_size(abs(gain.value), form)}{spread}"
+
+
+def _side(gain: Interval) -> str:
+    """What an interval of a gain over seeds says."""
+    return "better" if gain.is_above(0) else "worse" if gain.is_below(0) else "cannot tell"
+
+
+def _size(difference: float, form: str) -> str:
+    """A difference between two figures of this format; between shares it is in percentage points."""
+    return f"{100 * difference:.1f} points" if form.endswith("%") else f"{difference:{form}}"
 
 
 def _items(sentences: Sequence[str]) -> str:
@@ -257,7 +266,8 @@ def _scenario(
     if len(ends):
         parts += [
             _verdict(ends),
-            "<h3>From the start to the end</h3>",
+            "<h3>From the start to the end</h3>"
+            f"<p>The last {END} months against the first {END} of the same policy.</p>",
             _items([_aged(ends, policy) for policy in policies if policy in set(ends["policy"])]),
             _why(months, ends, kept),
             "<h3>Figures</h3>",
@@ -280,25 +290,34 @@ def _scenario(
 
 
 def _verdict(ends: pd.DataFrame) -> str:
-    """In words: where the loop is better, where it is not, and where the seeds cannot tell."""
+    """In words: where the loop is better, where it is worse, and where the seeds cannot tell."""
     said = []
     for other in OTHERS:
-        for figure, (name, _, form, _) in FIGURES.items():
-            gain = paired(ends, LOOP, other, figure)
-            if gain.n == 0:
-                continue
-            better = "better" if gain.value > 0 else "worse"
-            sure = gain.is_above(0) or gain.is_below(0)
-            words = f"{name} {abs(gain.value):{form}} {better} than {other}{_range(gain, form)}"
-            said.append(f"{words}{'' if sure else ': these seeds cannot tell'}.")
+        gains = {figure: paired(ends, LOOP, other, figure) for figure in FIGURES}
+        if not gains["error"].n:
+            continue
+        parts = []
+        for side in ("better", "worse", "cannot tell"):
+            names = [
+                f"{FIGURES[figure][0]} by {_spread(gain, FIGURES[figure][2])}"
+                if side != "cannot tell"
+                else FIGURES[figure][0]
+                for figure, gain in gains.items()
+                if _side(gain) == side
+            ]
+            if names:
+                told = side if side != "cannot tell" else "these seeds cannot tell"
+                parts.append(f"{told} in {', '.join(names)}")
+        said.append(f"Against {other}: {'; '.join(parts)}.")
     if not said:
         return ""
-    head = f"<strong>The loop in the last {END} months:</strong>"
+    head = f"<strong>The loop in the last {END} months</strong>"
     return f"<div class='verdict'>{head}{_items(said)}</div>"
 
 
-def _range(found: Interval, form: str) -> str:
-    return f" (95 % interval {found.low:{form}} to {found.high:{form}})" if np.isfinite(found.low) else ""
+def _spread(gain: Interval, form: str) -> str:
+    ends = sorted((abs(gain.low), abs(gain.high)))
+    return f"{_size(abs(gain.value), form)} ({' to '.join(_size(end, form) for end in ends)})"
 
 
 def _aged(ends: pd.DataFrame, policy: str) -> str:
@@ -307,11 +326,8 @@ def _aged(ends: pd.DataFrame, policy: str) -> str:
     for figure in ("error", "true_auc"):
         name, _, form, _ = FIGURES[figure]
         gain = since_the_start(ends, policy, figure)
-        side = "better" if gain.value > 0 else "worse"
-        sure = gain.is_above(0) or gain.is_below(0)
-        told = f"{name} {abs(gain.value):{form}} {side}{_range(gain, form)}"
-        said.append(f"{told}{'' if sure else ', which these seeds cannot tell'}")
-    return f"{policy}, last {END} months against first {END}: {'; '.join(said)}."
+        said.append(f"{name} {_compared(gain, form)}")
+    return f"{policy}: {'; '.join(said)}."
 
 
 def _why(months: pd.DataFrame, ends: pd.DataFrame, kept: dict[Case, list[dict]]) -> str:
@@ -356,16 +372,14 @@ def _why(months: pd.DataFrame, ends: pd.DataFrame, kept: dict[Case, list[dict]])
             f" {calibrated['false_calibrations']:.0f} of these truly raised the error."
         )
     not_shown = [
-        f"{FIGURES[figure][0]} ({other})"
+        f"{FIGURES[figure][0]} (than {other})"
         for other in OTHERS
         for figure in FIGURES
         if (gain := paired(ends, LOOP, other, figure)).n and not gain.is_above(0)
     ]
-    head = (
-        f"Why the loop is not measurably better in {', '.join(not_shown)}"
-        if not_shown
-        else "What the loop's caution cost"
-    )
+    if not_shown:
+        said.insert(0, f"Not measurably better: {', '.join(not_shown)}.")
+    head = "Why the loop is not better in everything" if not_shown else "What the loop's caution cost"
     return f"<h3>{head}</h3>{_items(said)}"
 
 
@@ -395,17 +409,13 @@ def _newest(gain: Interval, half: float, seen: float) -> str:
 
 
 def _ends(ends: pd.DataFrame, policies: list[str]) -> str:
-    names = ["policy"]
-    for name, *_ in FIGURES.values():
-        names += [f"{name}, first {END} months", f"last {END}"]
     rows = []
     for policy in policies:
         mine = ends[ends["policy"] == policy]
-        row = [policy]
-        for figure, (_, _, form, _) in FIGURES.items():
-            row += [_told(mine[f"first_{figure}"], form), _told(mine[figure], form)]
-        rows.append(row)
-    return pages.table(names, rows)
+        for when, prefix in ((f"first {END}", "first_"), (f"last {END}", "")):
+            figures = [_told(mine[f"{prefix}{figure}"], form) for figure, (_, _, form, _) in FIGURES.items()]
+            rows.append([policy, when, *figures])
+    return pages.table(["policy", "months", *(name for name, *_ in FIGURES.values())], rows)
 
 
 def _changes(ends: pd.DataFrame, policies: list[str]) -> str:
