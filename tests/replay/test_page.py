@@ -1,6 +1,7 @@
 """The command and its page: what is on file is told as it is, and what failed makes the command fail."""
 
 import json
+import multiprocessing
 
 import numpy as np
 import pytest
@@ -147,6 +148,26 @@ def test_two_calls_at_once_are_one_too_many(settings):
     (settings.home / "replay").mkdir(parents=True)
     with pool._alone(settings), pytest.raises(pool.Busy, match="another replay runs"), pool._alone(settings):
         pass
+
+
+def test_replays_of_a_call_that_was_killed_are_waited_for(settings):
+    begun, ended = multiprocessing.Event(), multiprocessing.Event()
+    log = settings.home / "replay" / "digest" / "logs" / "a.log"
+    work = multiprocessing.Process(target=pool._logged, args=(log, _wait, (begun, ended)))
+    work.start()
+    assert begun.wait(30)
+    with pytest.raises(pool.Busy, match="another replay runs"):
+        pool.replay_all(settings, SETTING, CASES, 1, lambda *_: None)
+    ended.set()
+    work.join(30)
+    assert work.exitcode == 0
+    with pool._alone(settings):
+        pass
+
+
+def _wait(begun, ended) -> None:
+    begun.set()
+    ended.wait(30)
 
 
 def test_the_page_says_what_held_the_loop_back_as_it_was_measured(on_file):
