@@ -154,6 +154,7 @@ def _adbc(wh: Warehouse, file: Path, key: str) -> None:
     with wh.adbc("loader") as connection, connection.cursor() as cursor:
         cursor.adbc_ingest("incoming", rows, mode="create", temporary=True)
         cursor.execute(_upsert(key))
+        cursor.execute("drop table incoming")  # the connection is kept for the next use
 
 
 def _copy(wh: Warehouse, file: Path, key: str) -> None:

@@ -8,6 +8,7 @@ and without the types that learning reads.
 
 from hrloop import as_of as moments
 from hrloop import features, transform
+from hrloop.rhythms import Loop, intake
 from hrloop.sources import contract
 from hrloop.usecase import UseCase
 from hrloop.warehouse import Warehouse
@@ -25,11 +26,11 @@ def run(wh: Warehouse, use_case: UseCase, n: int) -> list[Row]:
     """Seconds of both builds, and the rate of the frame, in decisions a second."""
     company.clear(wh)
     company.deliver(wh, n, 0, LAST)
-    _build(wh, use_case, LAST, select=["warehouse_standing"])  # parses the project, once a process
+    _build(wh, LAST, select=["warehouse_standing"])  # parses the project, once a process
     copied = seconds(lambda: _copy(wh))
-    whole = seconds(lambda: _build(wh, use_case, LAST, full_refresh=True))
+    whole = seconds(lambda: _build(wh, LAST, full_refresh=True))
     company.deliver(wh, n, company.MONTHS, company.MONTHS)
-    month = seconds(lambda: _build(wh, use_case, company.MONTHS))
+    month = seconds(lambda: _build(wh, company.MONTHS))
     turns = [(seconds(lambda: _frame(wh, use_case)), seconds(lambda: _plain(wh, use_case))) for _ in range(3)]
     company.clear(wh)
     return [
@@ -39,9 +40,9 @@ def run(wh: Warehouse, use_case: UseCase, n: int) -> list[Row]:
     ]
 
 
-def _build(wh: Warehouse, use_case: UseCase, month: int, **how) -> None:
-    parameters = {name: threshold.value for name, threshold in use_case.outcome.parameters.items()}
-    transform.build(wh, wh.settings, {"as_of": moments.text(company.as_of(month)), **parameters}, **how)
+def _build(wh: Warehouse, month: int, **how) -> None:
+    variables = {"as_of": moments.text(company.as_of(month)), **intake.variables(Loop(wh.settings))}
+    transform.build(wh, wh.settings, variables, **how)
 
 
 def _copy(wh: Warehouse) -> None:

@@ -15,6 +15,7 @@ with employee_months as (
 work as (
 
     select * from {{ ref('int_work_baselines') }}
+    where {{ is_changed('employee_month_id') }}
 
 ),
 

@@ -5,7 +5,19 @@
 --
 -- Materialised, so that each text is read as a number once and not once for each month that looks back at it.
 -- Summed up as exact numbers: sums of floating-point ones depend on the order of the rows.
-with work_months as materialized (
+with employee_months as materialized (
+
+    select
+        employee_month_id,
+        employee_key,
+        {{ month_number('month') }} as month_number,
+        open_from
+    from {{ ref('int_employee_months') }}
+    where {{ is_changed('employee_month_id') }}
+
+),
+
+work_months as materialized (
 
     select
         employee_key,
@@ -16,18 +28,7 @@ with work_months as materialized (
         known_from,
         coalesce(known_to, 'infinity') as known_to
     from {{ ref('stg_hris__work_months') }}
-
-),
-
-employee_months as materialized (
-
-    select
-        employee_month_id,
-        employee_key,
-        {{ month_number('month') }} as month_number,
-        open_from
-    from {{ ref('int_employee_months') }}
-    where {{ is_changed('employee_month_id') }}
+    where employee_key in (select employee_months.employee_key from employee_months)
 
 ),
 

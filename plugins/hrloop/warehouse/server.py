@@ -18,7 +18,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+
+from psycopg.pq import PGconn, Ping
 
 from hrloop.settings import Settings
 
@@ -137,13 +140,13 @@ class EmbeddedServer:
         draft.rename(self.data)
 
     def _running_port(self) -> int | None:
-        """The port of the running server, read from its pid file and asked with pg_isready."""
+        """The port of the running server, read from its pid file and asked whether it is ready."""
         try:
             lines = (self.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
             port = int(lines[3])
         except (FileNotFoundError, IndexError, ValueError):
             return None
-        return port if self._ready(port) else None
+        return port if _ready(port) else None
 
     def _port_after_a_crash(self) -> int | None:
         """Wait until a postmaster that does not answer yet does (its port), or is gone (None).
@@ -167,13 +170,6 @@ class EmbeddedServer:
             time.sleep(0.2)
         return None
 
-    def _ready(self, port: int) -> bool:
-        try:
-            self._run("pg_isready", "-h", "127.0.0.1", "-p", str(port), "-q")
-        except subprocess.CalledProcessError:
-            return False
-        return True
-
     def _choose_port(self) -> int:
         """The port of last time where it is still free, so that other processes find the server again."""
         memory = self.lock.with_name("postgres.port.json")
@@ -194,7 +190,7 @@ class EmbeddedServer:
 
     def _wait_until_ready(self, port: int, log: Path) -> None:
         deadline = time.monotonic() + START_TIMEOUT
-        while not self._ready(port):
+        while not _ready(port):
             if time.monotonic() > deadline:
                 raise ServerError(f"Postgres is not ready after {START_TIMEOUT} s:\n{tail(log)}")
             time.sleep(0.1)
@@ -232,8 +228,14 @@ def _packaged_binaries() -> Path:
     return Path(spec.submodule_search_locations[0]) / "pginstall18" / "bin"
 
 
+def _ready(port: int) -> bool:
+    """What pg_isready asks, without a process for it: every task of a DAG asks this first."""
+    return PGconn.ping(f"host=127.0.0.1 port={port}".encode()) == Ping.OK
+
+
+@cache
 def _can_enter(user: str, folder: Path) -> bool:
-    """Whether the user may pass through every folder on the way to this one."""
+    """Whether the user may pass through every folder on the way to this one; asked once in a process."""
     entry = pwd.getpwnam(user)
     test = subprocess.run(
         ["test", "-x", str(folder)],
