@@ -14,7 +14,7 @@ export GX_ANALYTICS_ENABLED := false
 export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 
 # One company that turns, outcomes after three months instead of twelve, so that they come back within the run.
-SMALL_PROOF := --scenarios drift --seeds 3 --months 18 --history 16 --applications 800 --change 4 --milestone 3 --weeks 1
+SMALL_PROOF := --scenarios drift --seeds 3 --months 15 --history 16 --applications 800 --change 3 --milestone 3 --weeks 1
 FULL_PROOF := --seeds 5 --policies static,naive,loop,no-calibration,no-exploration,no-gate,no-reviews \
 	--scenarios steady,drift,reversal,base-rate,corrupted-labels,incomplete-month
 

@@ -76,7 +76,17 @@ def test_all_selected_weigh_alike(company, use_case):
     assert weights.effective_labels == pytest.approx(400)
 
 
-@pytest.mark.parametrize("value", [0.0, -0.1, 1.5])
+def test_whom_people_selected_against_the_loop_weighs_by_the_floor(company, use_case):
+    frame = company(300).assign(selection_propensity=0.5)
+    row = frame.index[frame["selected"]][0]
+    frame.loc[row, "selection_propensity"] = 0.0
+    weights = weights_of(frame, use_case)
+    floor = use_case.selection.propensity_floor.value
+    assert weights.floored == 1
+    assert weights.weight.max() == pytest.approx(np.median(weights.weight) * 0.5 / floor)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.5])
 def test_an_impossible_logged_propensity_is_refused(company, use_case, value):
     frame = company(300)
     row = frame.index[frame["selected"]][0]

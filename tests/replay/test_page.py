@@ -1,6 +1,7 @@
 """The command and its page: what is on file is told as it is, and what failed makes the command fail."""
 
 import json
+import multiprocessing
 
 import numpy as np
 import pytest
@@ -23,6 +24,13 @@ CASES = [
 ]  # as the command's defaults have it
 
 
+TRIED = {
+    "verdict": "insufficient_evidence",
+    "labels": 90,
+    "gain": {"value": 0.001, "low": -0.03, "high": 0.034, "n": 90},
+}
+
+
 def row(month: int, case: Case) -> dict:
     """A month in which the loop is as good as static in ranking, and better by 0.02 in Brier score."""
     r = np.random.default_rng([month, case.seed])
@@ -32,7 +40,7 @@ def row(month: int, case: Case) -> dict:
     return {
         "month": month,
         "as_of": "2024-07-01T06:00:00Z",
-        "verdicts": [],
+        "verdicts": [["2024-07-01T06:00:00Z", "retrain", "insufficient_evidence", month == 0]],
         "refusals": [],
         "decided": 300,
         "version": 1,
@@ -42,6 +50,9 @@ def row(month: int, case: Case) -> dict:
         "true": figures,
         "ceiling": {"auc": 0.9, "brier": 0.12, "calibration": 0.0},
         "seen": {"labels": 50, "auc": 0.6, "brier": 0.25, "calibration": 0.1} if month else {"labels": 0},
+        "advanced": 0.5,
+        "first_ranked": 0.5 + 0.01 * (case.policy == "loop"),
+        "tried": [] if case.policy != "loop" else [TRIED],
         "selections": {"gender": {"female": [20, 100], "male": [40, 160], "diverse": [0, 2]}},
         "changes": [worse | {"before": {"brier": 0.20}, "after": {"brier": 0.21}}]
         if case.policy == "naive" and month == 3
@@ -75,8 +86,11 @@ def test_what_is_on_file_is_told_and_nothing_is_run_again(settings, on_file):
     assert found.exit_code == 0, found.output
     page = (settings.home / "reports" / "replay.html").read_text(encoding="utf-8")
     assert "9 of 9 replays" in page
-    assert "Brier score 0.0200 better than static (95 % interval 0.0200 to 0.0200)." in page
-    assert "AUC 0.000 worse than static (95 % interval 0.000 to 0.000): these seeds cannot tell." in page
+    assert (
+        "Against static: better in error by 0.0200 (0.0200 to 0.0200); these seeds cannot tell in AUC" in page
+    )
+    assert "<td>better: +0.0200 ± 0.0000</td>" in page
+    assert "<td>cannot tell: +0.0 points ± 0.0 points</td>" in page, "shares differ by points"
     assert "0.80" in page, "the lowest impact ratio, of 20 and 25 %"
     assert "What this does not show" in page
     assert "hrloop replay recruitment --policies static,naive,loop --scenarios steady --seeds 3" in page
@@ -94,9 +108,9 @@ def test_the_ends_of_replays(on_file):
     assert (naive["promotions"] == 1).all()
     assert (naive["false_promotions"] == 1).all()
     assert ends["ratio_gender"].tolist() == pytest.approx([0.8] * len(ends))
-    gain = report.paired(ends, "loop", "naive", "true_brier")
+    gain = report.paired(ends, "loop", "naive", "error")
     assert (gain.value, gain.n) == (pytest.approx(0.02), 3)
-    assert report.paired(ends, "loop", "static", "true_brier").n == 2, "by the seeds that both have"
+    assert report.paired(ends, "loop", "static", "error").n == 2, "by the seeds that both have"
     assert report.paired(ends, "loop", "no-gate", "true_auc").n == 0
 
 
@@ -134,3 +148,46 @@ def test_two_calls_at_once_are_one_too_many(settings):
     (settings.home / "replay").mkdir(parents=True)
     with pool._alone(settings), pytest.raises(pool.Busy, match="another replay runs"), pool._alone(settings):
         pass
+
+
+def test_replays_of_a_call_that_was_killed_are_waited_for(settings):
+    begun, ended = multiprocessing.Event(), multiprocessing.Event()
+    log = settings.home / "replay" / "digest" / "logs" / "a.log"
+    work = multiprocessing.Process(target=pool._logged, args=(log, _wait, (begun, ended)))
+    work.start()
+    assert begun.wait(30)
+    with pytest.raises(pool.Busy, match="another replay runs"):
+        pool.replay_all(settings, SETTING, CASES, 1, lambda *_: None)
+    ended.set()
+    work.join(30)
+    assert work.exitcode == 0
+    with pool._alone(settings):
+        pass
+
+
+def _wait(begun, ended) -> None:
+    begun.set()
+    ended.wait(30)
+
+
+def test_the_page_says_what_held_the_loop_back_as_it_was_measured(on_file):
+    def why(naive: float) -> str:
+        kept = {case: runs.results(on_file / case.name) for case in CASES}
+        for case, rows in kept.items():
+            for one in rows:
+                one["true"] |= {"brier": one["ceiling"]["brier"] + (naive if case.policy == "naive" else 0.1)}
+        months, ends = report.tables(kept, SETTING, minimum=30)
+        return report._why(months, ends, kept)
+
+    said = why(naive=0.08)
+    assert "Not measurably better: error (than static), AUC (than static)" in said
+    assert "24 times a new version was tried against the one in charge in 3 replays, and 0 times" in said
+    assert "a comparison had 90 labels that neither version had learnt from; it saw a gain of +0.0010" in said
+    assert "could tell one of 0.0320 from chance" in said
+    assert "ended with an error 0.0200 lower than the loop" in said
+    assert "below what that many labels can tell from chance" in said
+    assert "In 3 of 24 runs of the rhythms that try versions the drift alarm stood" in said
+    assert "cost 1.0 percentage points of the quality of those recommended" in said
+    assert "the comparisons saw one of +0.0010" in why(naive=0.05)
+    assert "Waiting for evidence cost nothing" in why(naive=0.12)
+    assert "times the calibrator was changed" not in said

@@ -6,9 +6,12 @@ import pytest
 from hrloop.replay import runs
 from hrloop.replay.registry import open_registry
 from hrloop.replay.runs import Case, Run, Setting
+from hrloop.rhythms import intake
+from hrloop.warehouse.fingerprint import fingerprint
 from mlflow.exceptions import MlflowException
 from sqlalchemy import text
 
+READ = ("features.feat_application", "outcomes.fct_decisions", "intermediate.int_outcome_milestone_versions")
 pytestmark = pytest.mark.usefixtures("stores_in_process")
 
 
@@ -17,11 +20,34 @@ def without_seconds(rows: list[dict]) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def replayed(stores_in_process, small_server, small, past) -> list[dict]:
-    """The months of the naive policy, lived through at once."""
+def builds() -> list[tuple[dict, dict]]:
+    """What each build of the replay left, and what a build of all left in its place."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def replayed(stores_in_process, small_server, small, past, builds) -> list[dict]:
+    """The months of the naive policy, lived through at once; behind each build all is built once more."""
     folder = past.parent / "whole" / "steady-1-naive"
-    runs.replay(small_server, small, Case("steady", 1, "naive"), past, folder)
+    build = intake.build
+
+    def twice(loop, *as_ofs, select):
+        build(loop, *as_ofs, select=select)
+        part = {table: fingerprint(loop.warehouse, table) for table in READ}
+        build(loop, *as_ofs)
+        builds.append((part, {table: fingerprint(loop.warehouse, table) for table in READ}))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intake, "build", twice)
+        runs.replay(small_server, small, Case("steady", 1, "naive"), past, folder)
     return runs.results(folder)
+
+
+def test_what_is_built_of_the_warehouse_is_what_a_build_of_all_makes_of_it(replayed, builds):
+    (first, all_of_first), (second, all_of_second) = builds
+    assert first == all_of_first
+    assert second == all_of_second
+    assert not set(first.items()) & set(second.items()), "a month brings something new to each table"
 
 
 def test_every_month_a_version_decides_on_everybody_and_is_measured(replayed):

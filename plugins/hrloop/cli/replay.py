@@ -49,9 +49,9 @@ def replay(
     setting = Setting(use_case, applications, history, months, change, milestone, weeks)
     cases = [
         Case(scenario, seed, policy)
-        for policy in policies.split(",")
         for scenario in scenarios.split(",")
         for seed in range(1, seeds + 1)
+        for policy in policies.split(",")
     ]
     failed = _with_progress(settings, setting, cases, workers)
     command = (

@@ -3,7 +3,7 @@
 An outcome exists only for those selected. A row selected with probability p stands for 1/p rows of its
 kind. Where the loop logged that probability it is used; for decisions of people alone it is estimated
 from what they saw, by a model that is deliberately shrunk, and it is floored: a bounded bias for an
-unbounded variance.
+unbounded variance. The floor also stands for what people selected against the loop, which would never have.
 """
 
 from dataclasses import dataclass
@@ -45,16 +45,16 @@ def weigh(frame: pd.DataFrame, labelled: np.ndarray, encoder: Encoder, selection
 
     frame: one row per decision with group_key, selected, selection_propensity (NaN where none was logged)
     and the features; labelled: (n,) bool. ``selection``: the declaration's propensity_floor,
-    regularisation and folds. Raises LearningError for a logged propensity outside of (0, 1].
+    regularisation and folds. Raises LearningError for a logged propensity outside of [0, 1].
     """
     propensity = frame["selection_propensity"].to_numpy(dtype=float, na_value=np.nan, copy=True)
     logged = ~np.isnan(propensity)
-    wrong = labelled & logged & ~((propensity > 0) & (propensity <= 1))
+    wrong = labelled & logged & ~((propensity >= 0) & (propensity <= 1))
     if wrong.any():
         row = frame.loc[wrong].iloc[0]
         raise LearningError(
             f"decision {row['decision_id']} was selected with a logged propensity of "
-            f"{row['selection_propensity']}; a selected case has one above 0 and at most 1"
+            f"{row['selection_propensity']}; a probability lies between 0 and 1"
         )
     if (labelled & ~logged).any():
         people = frame.loc[~logged]

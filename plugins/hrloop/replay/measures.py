@@ -38,6 +38,14 @@ def _figures(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> 
     }
 
 
+def first_ranked(group: pd.Series, rank: pd.Series, selected: np.ndarray) -> np.ndarray:
+    """As many cases of each group as were selected of it, by rank alone: (n,) bool.
+
+    What draws have put in or out is undone, so that the two can be compared.
+    """
+    return (rank <= pd.Series(selected, index=group.index).groupby(group).transform("sum")).to_numpy()
+
+
 def selections(
     rows: pd.DataFrame, selected: np.ndarray, attributes: tuple[str, ...]
 ) -> dict[str, dict[str, list[int]]]:

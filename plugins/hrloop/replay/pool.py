@@ -28,6 +28,7 @@ from hrloop.warehouse import EmbeddedServer, drop, open_warehouse
 ENGINE = ("plugins/hrloop", "plugins/hrloop_mlflow", "dbt", "models", "expectations", "requirements.txt")
 SHOWN = ("plugins/hrloop/cli", "plugins/hrloop/replay/report.py", "plugins/hrloop/replay/pool.py")
 SUFFIXES = {".py", ".sql", ".yaml", ".yml", ".csv", ".txt"}
+WORKING = "working"  # the file that every replay at work holds
 POLL = 2.0  # seconds between two looks at how far the replays have come
 
 Report = Callable[[str, int, int], None]  # what is being done, months lived through, months in all
@@ -62,7 +63,8 @@ def replay_all(
 ) -> dict[str, str]:
     """Replay every case to its end, and return what failed: name → traceback.
 
-    One that fails holds up no other. Raises Busy when another call replays in this installation.
+    One that fails holds up no other. Raises Busy when another call replays in this installation, or replays
+    of one that was killed still run.
     """
     folder = folder_of(settings, setting)
     missing = [case for case in cases if runs.lived(folder / case.name) < setting.months]
@@ -123,12 +125,16 @@ def _do(pool: ProcessPoolExecutor, todo: list, folder: Path, tell: Callable[[str
 
 
 def _logged(log: Path, function: Callable, arguments: tuple) -> None:
-    """Call a function with all that is printed, by libraries too, at the end of a file."""
+    """Call a function with all that is printed, by libraries too, at the end of a file.
+
+    As long as it runs, even when the call that asked for it is killed, no other call begins.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab") as file:
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
-    function(*arguments)
+    with _locked(log.parents[2] / WORKING, fcntl.LOCK_SH):
+        function(*arguments)
 
 
 def _prepare(root: Settings, folder: Path) -> None:
@@ -157,13 +163,19 @@ def _processes(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 @contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
-    with open(settings.home / "replay" / "lock", "w", encoding="utf-8") as file:
+    with _locked(settings.home / "replay" / "lock", fcntl.LOCK_EX):
+        with _locked(settings.home / "replay" / WORKING, fcntl.LOCK_EX):
+            pass  # nobody works for a call that was killed
+        yield
+
+
+@contextmanager
+def _locked(path: Path, manner: int) -> Iterator[None]:
+    with open(path, "w", encoding="utf-8") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, manner | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Busy(
-                f"{settings.home / 'replay'} is in use: another replay runs; wait for its end"
-            ) from error
+            raise Busy(f"{path.parent} is in use: another replay runs; wait for its end") from error
         yield
 
 
@@ -175,6 +187,11 @@ def _server(settings: Settings, digest: str) -> Iterator[Settings]:
     warehouse = open_warehouse(root)
     try:
         with warehouse.engine("admin").connect() as connection:
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            # A commit that waits for the disk takes milliseconds, and a month makes a thousand. A replay
+            # waits once for all of them, before it puts the month on file.
+            connection.execute(text("alter system set synchronous_commit = off"))
+            connection.execute(text("select pg_reload_conf()"))
             there = connection.scalars(
                 text("select datname from pg_database where datname like 'replay\\_%'")
             ).all()

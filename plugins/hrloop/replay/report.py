@@ -22,19 +22,44 @@ COLOURS = {
     "static": "#57606a", "naive": "#bf8700", "loop": "#0969da", "no-calibration": "#8250df",
     "no-exploration": "#1a7f37", "no-gate": "#cf222e", "no-reviews": "#bf3989",
 }  # fmt: skip
-# Figure → name, whether more is better, format.
+# Figure → name, whether more is better, format, words.
 FIGURES = {
-    "true_brier": ("Brier score", False, ".4f"),
-    "true_auc": ("AUC", True, ".3f"),
-    "true_calibration": ("calibration error", False, ".3f"),
-    "quality": ("quality of hire", True, ".1%"),
+    "error": (
+        "error",
+        False,
+        ".4f",
+        "Mean squared difference between the probability that was said and the true one: the Brier score,"
+        " less what chance alone makes of it. 0 would be perfect.",
+    ),
+    "true_auc": (
+        "AUC",
+        True,
+        ".3f",
+        "The chance that of two applicants the better one is ranked higher. Dashed: by one who knew all.",
+    ),
+    "true_calibration": (
+        "calibration error",
+        False,
+        ".3f",
+        "How far the probabilities that were said lie from the shares of good outcomes among those of whom"
+        " the same was said.",
+    ),
+    "advanced": (
+        "quality of those recommended",
+        True,
+        ".1%",
+        "Mean true probability of a good outcome of those whom the model recommended to interview.",
+    ),
+    "quality": (
+        "quality of hire",
+        True,
+        ".1%",
+        "Mean true probability of a good outcome of those who were hired. People choose them, among the"
+        " recommended for the most part.",
+    ),
 }
-WORDS = {
-    "true_brier": "Mean squared difference between the probability that was said and what becomes of people.",
-    "true_auc": "The chance that of two applicants the better one is ranked higher.",
-    "true_calibration": "How far the probabilities that were said lie from the shares of good outcomes.",
-    "quality": "Mean true probability of a good outcome of those who were hired.",
-}
+SEEN = {"auc": "AUC", "brier": "Brier score"}
+TRYING = ("retrain", "reweight")  # rhythms that look for drift before they try a version
 NOT_SHOWN = (
     "The company is made up. Its truth has interactions, hidden traits, bias and dirt, but it was written by"
     " the same people as the loop; what the figures say of a real company is unknown.",
@@ -45,6 +70,10 @@ NOT_SHOWN = (
     "Recruiters overrule a quarter of what they are shown, whatever it is worth: reviews cannot make"
     " decisions better here, and the company's truth knows nothing of what recruiters see in person.",
     "Files come once a month. A run of a rhythm on the day they come stands for the days until the next.",
+)
+RHYTHMS_ONCE = (
+    "The weekly rhythm ran once a month, at the error that each of 52 runs a year may spend: the gate of"
+    " evidence was stricter than its yearly budget asks for."
 )
 
 
@@ -61,14 +90,17 @@ def write(settings: Settings, setting: Setting, cases: Sequence[Case], command: 
     months, ends = tables(kept, setting, fairness.minimum_group.value)
     scenarios = list(dict.fromkeys(case.scenario for case in cases))
     policies = [name for name in POLICIES if name in set(months["policy"])]
-    parts = [_what(setting, cases, kept, command)]
+    parts = [_what(setting, cases, kept, command), _overview(ends, scenarios)]
     for number, scenario in enumerate(scenarios):
         parts += _scenario(
             setting, scenario, policies, months[months["scenario"] == scenario],
-            ends[ends["scenario"] == scenario], with_library=number == 0,
+            ends[ends["scenario"] == scenario] if len(ends) else ends,
+            {case: rows for case, rows in kept.items() if case.scenario == scenario},
+            with_library=number == 0,
         )  # fmt: skip
-    parts += ["<h2>What this does not show</h2><ul>", *(f"<li>{escape(w)}</li>" for w in NOT_SHOWN), "</ul>"]
-    parts += ["<h2>Time</h2>", _time(kept, setting)]
+    limits = [*NOT_SHOWN, *([RHYTHMS_ONCE] if setting.weeks == 1 else [])]
+    parts += ["<h2>What this does not show</h2>", _items(limits)]
+    parts += ["<h2>Time</h2>", _time(kept)]
     page = pages.page("Does the loop beat a model that stands still?", parts)
     return pages.put(settings.home / "reports" / "replay.html", page)
 
@@ -97,13 +129,20 @@ def _month(case: Case, row: dict) -> dict:
         for which in ("true", "seen", "ceiling")
         for name in ("auc", "brier", "calibration")
     }
+    error = figures["true_brier"] - figures["ceiling_brier"]
     quality = np.nan if row["quality"] is None else row["quality"]
-    return _case(case) | figures | {"month": row["month"], "quality": quality}
+    advanced, first_ranked = row.get("advanced", np.nan), row.get("first_ranked", np.nan)
+    return (
+        _case(case)
+        | figures
+        | {"month": row["month"], "error": error, "quality": quality, "advanced": advanced}
+        | {"exploration": first_ranked - advanced}
+    )
 
 
 def _end(case: Case, rows: list[dict], minimum: int) -> dict:
     months = pd.DataFrame([_month(case, row) for row in rows])
-    last, changes = rows[-END:], [change for row in rows for change in row["changes"]]
+    last, changes = rows[-END:], [change for row in rows for change in row.get("changes", [])]
     promoted = [change for change in changes if change["kind"] == "promote"]
     attributes = sorted({name for row in last for name in row.get("selections", {})})
     return (
@@ -142,6 +181,13 @@ def paired(ends: pd.DataFrame, policy: str, other: str, figure: str) -> Interval
     return measures.over_seeds(sign * (sides[policy] - sides[other]).to_numpy())
 
 
+def since_the_start(ends: pd.DataFrame, policy: str, figure: str) -> Interval:
+    """How much better a policy is in its last months than in its first, seed by seed; above 0 is better."""
+    mine = ends[ends["policy"] == policy]
+    sign = 1 if FIGURES[figure][1] else -1
+    return measures.over_seeds(sign * (mine[figure] - mine[f"first_{figure}"]).to_numpy())
+
+
 # --- the page --------------------------------------------------------------------------------------------
 
 
@@ -166,22 +212,70 @@ def _what(setting: Setting, cases: Sequence[Case], kept: dict[Case, list[dict]],
     )
 
 
+def _overview(ends: pd.DataFrame, scenarios: Sequence[str]) -> str:
+    """By scenario: in what the loop is better than the others at the end, worse, or not told from them."""
+    rows = []
+    for scenario in scenarios if len(ends) else ():
+        mine = ends[ends["scenario"] == scenario]
+        for other in OTHERS:
+            gains = {figure: paired(mine, LOOP, other, figure) for figure in FIGURES}
+            if gains["error"].n:
+                rows.append(
+                    [scenario, other, *(_compared(gain, FIGURES[name][2]) for name, gain in gains.items())]
+                )
+    if not rows:
+        return ""
+    names = ["scenario", "loop against", *(name for name, *_ in FIGURES.values())]
+    return (
+        f"<h2>In short</h2><p>The last {END} months, paired by seed. <em>Cannot tell</em>: the interval over"
+        " seeds reaches across 0.</p>" + pages.table(names, rows)
+    )
+
+
+def _compared(gain: Interval, form: str) -> str:
+    spread = f" ± {_size(gain.high - gain.value, form)}" if np.isfinite(gain.high) else ""
+    sign = "+" if gain.value >= 0 else "−"
+    return f"{_side(gain)}: {sign}{_size(abs(gain.value), form)}{spread}"
+
+
+def _side(gain: Interval) -> str:
+    """What an interval of a gain over seeds says."""
+    return "better" if gain.is_above(0) else "worse" if gain.is_below(0) else "cannot tell"
+
+
+def _size(difference: float, form: str) -> str:
+    """A difference between two figures of this format; between shares it is in percentage points."""
+    return f"{100 * difference:.1f} points" if form.endswith("%") else f"{difference:{form}}"
+
+
+def _items(sentences: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(one)}</li>' for one in sentences)}</ul>"
+
+
 def _scenario(
     setting: Setting,
     scenario: str,
     policies: list[str],
     months: pd.DataFrame,
     ends: pd.DataFrame,
+    kept: dict[Case, list[dict]],
     with_library: bool,
 ) -> list[str]:
     begins = "" if scenario == "steady" else f" It begins with month {setting.change}."
-    parts = [f"<h2>{escape(scenario)}</h2><p>{escape(TOLD[scenario])}{begins}</p>"]
+    parts = [f"<h2>Scenario: {escape(scenario)}</h2><p>{escape(TOLD[scenario])}{begins}</p>"]
     if len(ends):
-        parts += [_verdict(ends), _ends(ends, policies), _changes(ends, policies)]
-    for number, figure in enumerate(FIGURES):
-        name = FIGURES[figure][0]
-        title = f"True {name}" if figure != "quality" else "Quality of hire"
-        parts.append(f"<h3>{title}</h3><p>{WORDS[figure]}</p>")
+        parts += [
+            _verdict(ends),
+            "<h3>From the start to the end</h3>"
+            f"<p>The last {END} months against the first {END} of the same policy.</p>",
+            _items([_aged(ends, policy) for policy in policies if policy in set(ends["policy"])]),
+            _why(months, ends, kept),
+            "<h3>Figures</h3>",
+            _ends(ends, policies),
+            _changes(ends, policies),
+        ]
+    for number, (figure, (name, _, _, words)) in enumerate(FIGURES.items()):
+        parts.append(f"<h3>{name[0].upper()}{name[1:]}</h3><p>{words}</p>")
         drawn = _lines(setting, scenario, months, policies, figure)
         parts.append(pages.figure(drawn, with_library and number == 0))
     parts.append(
@@ -190,67 +284,166 @@ def _scenario(
         " from, unweighted, as a table of accuracy would show it. They are of those who were chosen, months"
         " ago.</p>"
     )
-    for figure in ("auc", "brier"):
+    for figure in SEEN:
         parts.append(pages.figure(_illusion(setting, scenario, months, policies, figure), False))
     return parts
 
 
 def _verdict(ends: pd.DataFrame) -> str:
-    """In words: where the loop is better, where it is not, and where the seeds cannot tell."""
+    """In words: where the loop is better, where it is worse, and where the seeds cannot tell."""
     said = []
     for other in OTHERS:
-        for figure, (name, _, form) in FIGURES.items():
-            gain = paired(ends, LOOP, other, figure)
-            if gain.n == 0:
-                continue
-            better = "better" if gain.value > 0 else "worse"
-            sure = gain.is_above(0) or gain.is_below(0)
-            range_ = (
-                f" (95 % interval {gain.low:{form}} to {gain.high:{form}})" if np.isfinite(gain.low) else ""
-            )
-            words = f"{name} {abs(gain.value):{form}} {better} than {other}{range_}"
-            said.append(f"<li>{words}{'' if sure else ': these seeds cannot tell'}.</li>")
+        gains = {figure: paired(ends, LOOP, other, figure) for figure in FIGURES}
+        if not gains["error"].n:
+            continue
+        parts = []
+        for side in ("better", "worse", "cannot tell"):
+            names = [
+                f"{FIGURES[figure][0]} by {_spread(gain, FIGURES[figure][2])}"
+                if side != "cannot tell"
+                else FIGURES[figure][0]
+                for figure, gain in gains.items()
+                if _side(gain) == side
+            ]
+            if names:
+                told = side if side != "cannot tell" else "these seeds cannot tell"
+                parts.append(f"{told} in {', '.join(names)}")
+        said.append(f"Against {other}: {'; '.join(parts)}.")
     if not said:
         return ""
-    head = f"<strong>The loop in the last {END} months:</strong>"
-    return f"<div class='verdict'>{head}<ul>{''.join(said)}</ul></div>"
+    head = f"<strong>The loop in the last {END} months</strong>"
+    return f"<div class='verdict'>{head}{_items(said)}</div>"
+
+
+def _spread(gain: Interval, form: str) -> str:
+    ends = sorted((abs(gain.low), abs(gain.high)))
+    return f"{_size(abs(gain.value), form)} ({' to '.join(_size(end, form) for end in ends)})"
+
+
+def _aged(ends: pd.DataFrame, policy: str) -> str:
+    """In words: whether a policy decides better at the end than at the start."""
+    said = []
+    for figure in ("error", "true_auc"):
+        name, _, form, _ = FIGURES[figure]
+        gain = since_the_start(ends, policy, figure)
+        said.append(f"{name} {_compared(gain, form)}")
+    return f"{policy}: {'; '.join(said)}."
+
+
+def _why(months: pd.DataFrame, ends: pd.DataFrame, kept: dict[Case, list[dict]]) -> str:
+    """In words, out of what was measured: what kept the loop from changing, and what its caution cost."""
+    rows = [row for case, lived in kept.items() if case.policy == LOOP for row in lived]
+    tried = [one for row in rows for one in row.get("tried", [])]
+    told = [one for one in tried if one["gain"]["low"] is not None and one["gain"]["high"] is not None]
+    if not told:
+        return ""
+    half = float(np.median([(one["gain"]["high"] - one["gain"]["low"]) / 2 for one in told]))
+    seen = float(np.median([one["gain"]["value"] for one in told]))
+    labels = int(np.median([one["labels"] for one in told]))
+    promoted = sum(one["verdict"] == "promote" for one in tried)
+    replays = sum(case.policy == LOOP for case in kept)
+    said = [
+        f"{len(tried)} times a new version was tried against the one in charge in {replays} replays, and"
+        f" {promoted} times it was promoted. In the median a comparison had {labels} labels that neither"
+        f" version had learnt from; it saw a gain of {seen:+.4f} in Brier score, and could tell one of"
+        f" {half:.4f} from chance."
+    ]
+    newest = paired(ends, "naive", LOOP, "error")
+    if newest.n:
+        said.append(_newest(newest, half, seen))
+    shifted = [verdict[3] for row in rows for verdict in row["verdicts"] if verdict[1] in TRYING]
+    if any(shifted):
+        said.append(
+            f"In {sum(shifted)} of {len(shifted)} runs of the rhythms that try versions the drift alarm"
+            " stood; as long as it stands nothing is promoted."
+        )
+    cost = measures.over_seeds(
+        months[months["policy"] == LOOP].groupby("seed")["exploration"].mean().to_numpy()
+    )
+    if np.isfinite(cost.value):
+        said.append(
+            f"Drawing some cases near the cut by lot cost {100 * cost.value:.1f} percentage points of the"
+            " quality of those recommended."
+        )
+    calibrated = ends.loc[ends["policy"] == LOOP, ["calibrations", "false_calibrations"]].sum()
+    if calibrated["calibrations"]:
+        said.append(
+            f"{calibrated['calibrations']:.0f} times the calibrator was changed, and"
+            f" {calibrated['false_calibrations']:.0f} of these truly raised the error."
+        )
+    not_shown = [
+        f"{FIGURES[figure][0]} (than {other})"
+        for other in OTHERS
+        for figure in FIGURES
+        if (gain := paired(ends, LOOP, other, figure)).n and not gain.is_above(0)
+    ]
+    if not_shown:
+        said.insert(0, f"Not measurably better: {', '.join(not_shown)}.")
+    head = "Why the loop is not better in everything" if not_shown else "What the loop's caution cost"
+    return f"<h3>{head}</h3>{_items(said)}"
+
+
+def _newest(gain: Interval, half: float, seen: float) -> str:
+    """What putting the newest fit in charge unseen would have given, beside what comparisons can tell.
+
+    half: half the width of a comparison's interval; seen: the gain that comparisons saw, both medians.
+    """
+    if gain.value <= 0:
+        return (
+            f"Waiting for evidence cost nothing: the newest fit, put in charge unseen (naive), ended with an"
+            f" error {-gain.value:.4f} higher than the loop's."
+        )
+    told = (
+        f"The newest fit, put in charge unseen (naive), ended with an error {gain.value:.4f} lower than the"
+        " loop's. "
+    )
+    if gain.value < half:
+        return told + (
+            "So small a gain is below what that many labels can tell from chance: the gate of evidence keeps"
+            " what it cannot show to be better, and more labels would be needed to let it through."
+        )
+    return told + (
+        f"That many labels can tell so large a gain, but the comparisons saw one of {seen:+.4f}: they are"
+        " made on outcomes that have matured, of those who were selected months before."
+    )
 
 
 def _ends(ends: pd.DataFrame, policies: list[str]) -> str:
-    ratios = [name for name in ends.columns if name.startswith("ratio_")]
-    names = ["policy"]
-    for name, _, _ in FIGURES.values():
-        names += [f"{name}, first {END} months", f"last {END}"]
-    names += [f"lowest impact ratio, {name.removeprefix('ratio_').replace('_', ' ')}" for name in ratios]
     rows = []
     for policy in policies:
         mine = ends[ends["policy"] == policy]
-        row = [policy]
-        for figure, (_, _, form) in FIGURES.items():
-            row += [_told(mine[f"first_{figure}"], form), _told(mine[figure], form)]
-        rows.append(row + [_told(mine[name], ".2f") for name in ratios])
-    return pages.table(names, rows)
+        for when, prefix in ((f"first {END}", "first_"), (f"last {END}", "")):
+            figures = [_told(mine[f"{prefix}{figure}"], form) for figure, (_, _, form, _) in FIGURES.items()]
+            rows.append([policy, when, *figures])
+    return pages.table(["policy", "months", *(name for name, *_ in FIGURES.values())], rows)
 
 
 def _changes(ends: pd.DataFrame, policies: list[str]) -> str:
     columns = {
-        "routed": "cases sent to a person a month",
-        "reviews": "reviewed a month",
-        "promotions": "promotions",
-        "false_promotions": "of them truly worse",
-        "rolled_back": "rolled back",
-        "calibrations": "changes of calibrator",
-        "false_calibrations": "of these truly worse",
-        "refusals": "refused runs",
-        "gate_failures": "months without a round",
+        "routed": ("cases sent to a person a month", ".0f"),
+        "reviews": ("reviewed a month", ".0f"),
+        "promotions": ("promotions", ".1f"),
+        "false_promotions": ("of them truly worse", ".1f"),
+        "rolled_back": ("rolled back", ".1f"),
+        "calibrations": ("changes of calibrator", ".1f"),
+        "false_calibrations": ("of these truly worse", ".1f"),
+        "refusals": ("refused runs", ".1f"),
+        "gate_failures": ("months without a round", ".1f"),
     }
+    for name in ends.columns:
+        if name.startswith("ratio_"):
+            columns[name] = (f"lowest impact ratio, {name.removeprefix('ratio_').replace('_', ' ')}", ".2f")
     rows = [
-        [policy, *(_told(ends.loc[ends["policy"] == policy, name], ".1f") for name in columns)]
+        [
+            policy,
+            *(_told(ends.loc[ends["policy"] == policy, name], form) for name, (_, form) in columns.items()),
+        ]
         for policy in policies
     ]
     return (
         "<p>A replay on average. A change is truly worse when it raises the true Brier score of the month's"
-        " applicants.</p>" + pages.table(["policy", *columns.values()], rows)
+        f" applicants. Impact ratios are of the recommendations of the last {END} months.</p>"
+        + pages.table(["policy", *(words for words, _ in columns.values())], rows)
     )
 
 
@@ -286,8 +479,8 @@ def _lines(
                 fillcolor=colour, opacity=0.12, line={"width": 0}, hoverinfo="skip", showlegend=False,
             )  # fmt: skip
         drawn.add_scatter(x=line.index, y=line["value"], name=policy, line={"color": colour, "width": 2})
-    if figure in ("true_brier", "true_auc"):
-        bound = months.groupby("month")[figure.replace("true", "ceiling")].mean().dropna()
+    if figure == "true_auc":
+        bound = months.groupby("month")["ceiling_auc"].mean().dropna()
         drawn.add_scatter(
             x=bound.index, y=bound, name="best there could be", line={"color": "#8c959f", "dash": "dash"}
         )
@@ -305,7 +498,7 @@ def _illusion(
                 x=line.index, y=line["value"], name=f"{policy}, {which}",
                 line={"color": COLOURS[policy], "dash": dash, "width": 2},
             )  # fmt: skip
-    return _framed(drawn, setting, scenario, FIGURES[f"true_{figure}"][0])
+    return _framed(drawn, setting, scenario, SEEN[figure])
 
 
 def _framed(drawn: go.Figure, setting: Setting, scenario: str, name: str) -> go.Figure:
@@ -315,7 +508,7 @@ def _framed(drawn: go.Figure, setting: Setting, scenario: str, name: str) -> go.
     return drawn
 
 
-def _time(kept: dict[Case, list[dict]], setting: Setting) -> str:
+def _time(kept: dict[Case, list[dict]]) -> str:
     """Seconds of a month by step and policy."""
     spent = pd.DataFrame(
         [{"policy": case.policy, **row["seconds"]} for case, rows in kept.items() for row in rows]

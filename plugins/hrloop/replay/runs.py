@@ -4,7 +4,8 @@ Exports arrive on the first of a month. That day they are taken in and judged, t
 rhythms run, and the round is decided by what is in charge then; people review, and the company lives the
 month under the decisions. Rhythms run again a week apart until the next exports: a run a week stands for the
 daily ones, as nothing arrives between. The warehouse is built once a month, for all its as_ofs: it is read as
-of each of them out of its time columns.
+of each of them out of its time columns. Only what the loop reads of it is built anew, not the figures made
+for readers.
 """
 
 import json
@@ -106,6 +107,13 @@ def _lines(folder: Path) -> list[str]:
     return path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
 
 
+def _flush(server: Warehouse) -> None:
+    """Wait until all that was committed is on disk; the server of replays does not wait at each commit."""
+    with server.engine("admin").begin() as connection:
+        connection.execute(text("set local synchronous_commit = on"))
+        connection.execute(text("select pg_current_xact_id()"))  # a commit that writes, after all others
+
+
 def _keep(folder: Path, row: dict) -> None:
     """Put a month on file behind the others, in place of a line that was cut short."""
     draft = folder / f"{RESULTS}.draft"
@@ -194,7 +202,9 @@ def replay(server: Warehouse, setting: Setting, case: Case, past: Path, folder: 
         (folder / "begun").touch()
     run = Run.open(server, setting, case, folder)
     for month in range(done, setting.months):
-        _keep(folder, run.month(month))
+        row = run.month(month)
+        _flush(server)
+        _keep(folder, row)
     run.loop.warehouse.dispose()
     drop(server, database)
     drop(server, f"{database}_mlflow")
@@ -205,13 +215,14 @@ def replay(server: Warehouse, setting: Setting, case: Case, past: Path, folder: 
 
 @dataclass
 class Run:
-    """A replay at work."""
+    """A replay at work. ``select``: what of the warehouse it builds, by dbt's selectors; empty for all."""
 
     setting: Setting
     policy: Policy
     loop: Loop
     owner: StoreRegistry
     declaration: UseCase
+    select: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -230,7 +241,7 @@ class Run:
                 f"{declaration.name} decides on {declaration.decision.case_key}; the truth that a replay"
                 f" measures by is kept of each {APPLICATION}"
             )
-        return cls(setting, POLICIES[case.policy], loop, owner, declaration)
+        return cls(setting, POLICIES[case.policy], loop, owner, declaration, read_by_the_loop(declaration))
 
     def month(self, month: int) -> dict:
         """Live through a month, and measure it. Cut short and run again, it ends as it would have ended."""
@@ -242,7 +253,8 @@ class Run:
             self.rhythms(self.policy.weekly + (() if number else self.policy.monthly), as_of, row)
             if number == 0:
                 row |= self.decide(as_of)
-        row["changes"] = self.changes(first, as_ofs[0]) if as_ofs else []
+        if as_ofs:
+            row |= self.releases(first, as_ofs[0])
         row |= self.answer(first)
         return row | {"seconds": {name: round(spent, 3) for name, spent in self.seconds.items()}}
 
@@ -267,7 +279,7 @@ class Run:
             as_ofs.append(as_of)
         if as_ofs:
             with self.timed("build"):
-                intake.build(self.loop, *as_ofs)
+                intake.build(self.loop, *as_ofs, select=self.select)
         return as_ofs
 
     def rhythms(self, rhythms: Sequence[Rhythm], as_of: datetime, row: dict) -> None:
@@ -284,7 +296,8 @@ class Run:
                     row["refusals"].append([moments.text(as_of), rhythm.__name__, str(refusal)])
                     continue
             if found and found.get("verdict"):
-                row["verdicts"].append([moments.text(as_of), rhythm.__name__, found["verdict"]])
+                shifted = bool(found.get("drift") and found["drift"]["raised"])
+                row["verdicts"].append([moments.text(as_of), rhythm.__name__, found["verdict"], shifted])
             if found and found.get("verdict") == "promote":
                 with self.timed("release"):
                     for version in self.owner.requested(name):
@@ -316,8 +329,8 @@ class Run:
         labels = int((frame["label_status"] == "observed").sum())
         rows = loop.warehouse.read(
             "engine",
-            "select case_key, probability, recommended_action as action, route from loop.decisions"
-            " where use_case = :use_case and as_of = :as_of order by case_key",
+            "select case_key, group_key, rank, probability, recommended_action as action, route"
+            " from loop.decisions where use_case = :use_case and as_of = :as_of order by case_key",
             use_case=declaration.name,
             as_of=as_of,
         ).to_pandas()
@@ -327,25 +340,43 @@ class Run:
         rows["chance"] = rows["case_key"].map(self._chances())
         rows = matured.with_protected(loop, declaration, rows, as_of)
         advanced = (rows["action"] == declaration.decision.actions.positive).to_numpy()
+        first_ranked = measures.first_ranked(rows["group_key"], rows["rank"], advanced)
         chance, probability = rows["chance"].to_numpy(), rows["probability"].to_numpy()
         return row | {
             "true": measures.expected(chance, probability),
             "ceiling": measures.expected(chance, chance),
             "base_rate": float(chance.mean()),
             "advanced": float(chance[advanced].mean()),
+            "first_ranked": float(chance[first_ranked].mean()),
             "selections": measures.selections(rows, advanced, declaration.protected.attributes),
             "routed": int((rows["route"] == "review").sum()),
             "seen": _seen(frame, self._in_charge(entries), as_of),
         }
 
-    def changes(self, first: datetime, as_of: datetime) -> list[dict]:
-        """What changed in charge since ``first``, and what that truly did to the decisions of a round.
+    def releases(self, first: datetime, as_of: datetime) -> dict[str, list[dict]]:
+        """What was tried since ``first``, and what changed in charge.
 
-        Of each change: kind, versions, and the figures of the round's cases under what was in charge before
-        and what was after it.
+        Of each version that was ``tried`` against the one in charge: verdict, labels compared on, and its
+        gain in Brier score on them. Of each of the ``changes``: kind, versions, and the true figures of the
+        cases of the round of ``as_of`` under what was in charge before and what was after it.
         """
-        name = self.declaration.name
-        entries = release.read(self.loop.warehouse, name)
+        with self.timed("measure"):
+            entries = release.read(self.loop.warehouse, self.declaration.name)
+            return {
+                "tried": [
+                    {
+                        "verdict": entry.verdict,
+                        "labels": details["evaluation_labels"],
+                        "gain": details["improvement"]["brier"],
+                    }
+                    for entry in entries
+                    if entry.as_of >= first
+                    and "reference_metrics" in (details := entry.evidence.get("details", {}))
+                ],
+                "changes": self._changes(entries, first, as_of),
+            }
+
+    def _changes(self, entries: Sequence[Release], first: datetime, as_of: datetime) -> list[dict]:
         cases = features.scoring_frame(self.loop.warehouse, self.declaration, as_of)
         chance = cases["case_key"].map(self._chances()).to_numpy()
         told = []
@@ -396,6 +427,12 @@ class Run:
         began = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+
+
+def read_by_the_loop(declaration: UseCase) -> tuple[str, ...]:
+    """dbt's selectors of what the loop itself reads of the warehouse; figures for readers are not in it."""
+    features_of_cases = declaration.decision.feature_table.split(".")[-1]
+    return f"+{features_of_cases}", "+fct_outcome_milestones", "warehouse_standing"
 
 
 def _seen(frame: pd.DataFrame, champion: Fitted, as_of: datetime) -> dict:

@@ -1,6 +1,6 @@
 """Intake: exports into raw, through the gate, into the warehouse. These steps serve every use case."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import text
@@ -126,13 +126,16 @@ def record_build(loop: Loop, plan: dict) -> dict:
     return {"as_ofs": plan["as_ofs"], "stands_at": plan["variables"]["as_of"]}
 
 
-def build(loop: Loop, *as_ofs: datetime) -> dict:
-    """Build the warehouse for these as_ofs, once, in this process (the DAG runs the same models as tasks)."""
+def build(loop: Loop, *as_ofs: datetime, select: Sequence[str] = ()) -> dict:
+    """Build the warehouse for these as_ofs, once, in this process (the DAG runs the same models as tasks).
+
+    ``select``: dbt's selectors of what is built; empty for all.
+    """
     from hrloop import transform
 
     with recorded(loop, "warehouse", max(as_ofs), alone=ALONE):
         plan = plan_build(loop, list(as_ofs))
-        transform.build(loop.warehouse, loop.settings, plan["variables"])
+        transform.build(loop.warehouse, loop.settings, plan["variables"], select)
         return record_build(loop, plan)
 
 
