@@ -1,5 +1,6 @@
 """Speed of the loop's parts, each beside a reference that is measured in the same run."""
 
+import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,6 +73,12 @@ def at_most(name: str, n: int, ours: float, reference: float, unit: str, limit: 
     """A figure that may be so many times its reference."""
     ratio = ours / reference
     return Row(name, n, ours, reference, unit, ratio, limit, ratio <= limit)
+
+
+def peak_memory(name: str, n: int, limit: float) -> Row:
+    """The most that this process ever held, in GB; with the references that were measured before."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # ru_maxrss is in KiB on Linux
+    return at_most(name, n, peak, limit, "GB", 1.0)
 
 
 def growth(rows: list[Row]) -> list[Row]:

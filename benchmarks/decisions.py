@@ -23,13 +23,14 @@ from hrloop.usecase import UseCase
 from hrloop.warehouse import Warehouse
 from sqlalchemy import text
 
-from benchmarks import MANY, Row, at_most, in_bulk, rate, seconds
+from benchmarks import MANY, Row, at_most, in_bulk, peak_memory, rate, seconds
 from benchmarks.applications import applications, close, decided, open_cases
 
 ROUND_LIMIT = 0.6  # of the rate of reading, predicting and writing, each alone at its limit
 SINGLE_LIMIT = 2.0  # milliseconds at the 99th percentile: a page that asks does not notice
 EXPLAINED = 10_000  # cases in a round that explains: an explanation costs the same at any number
 AS_OF = datetime(2026, 10, 1, 6, tzinfo=UTC)
+MEMORY_LIMIT = 4.0  # GB that this process may hold with a million applications
 LIKE = "decisions_benchmark"
 
 
@@ -48,18 +49,18 @@ def serve(wh: Warehouse, settings: Settings, use_case: UseCase) -> Registry:
 
 
 def run(wh: Warehouse, settings: Settings, registry: Registry, use_case: UseCase, n: int) -> list[Row]:
-    """Rates of rounds of n cases that nobody looks at."""
+    """Rates of rounds of n cases that nobody looks at, and the memory that one took."""
     nobody = {
         name: getattr(use_case.routing, name).model_copy(update={"value": 0.0})
         for name in ("confidence_below", "audit_share")
     }
     automatic = use_case.model_copy(update={"routing": use_case.routing.model_copy(update=nobody)})
-    return [_round("batch decisions", wh, settings, registry, automatic, n)]
+    return _round("batch decisions", wh, settings, registry, automatic, n)
 
 
 def explained(wh: Warehouse, settings: Settings, registry: Registry, use_case: UseCase) -> list[Row]:
     """The rate of a round as it is declared, which explains what a person is to look at."""
-    return [_round("batch decisions, explained", wh, settings, registry, use_case, EXPLAINED)]
+    return _round("batch decisions, explained", wh, settings, registry, use_case, EXPLAINED)
 
 
 def single(wh: Warehouse, registry: Registry, use_case: UseCase) -> list[Row]:
@@ -90,10 +91,10 @@ def single(wh: Warehouse, registry: Registry, use_case: UseCase) -> list[Row]:
 
 def _round(
     name: str, wh: Warehouse, settings: Settings, registry: Registry, use_case: UseCase, n: int
-) -> Row:
+) -> list[Row]:
     open_cases(wh, use_case, n, AS_OF)
     fitted = release.serving(wh, registry, use_case).fitted
-    turns = []
+    turns, memory = [], None
     try:
         for _ in range(3):
             _clear(wh)
@@ -102,11 +103,13 @@ def _round(
             ours = time.perf_counter() - start
             if report.decided != n:
                 raise RuntimeError(f"the round should have decided {n} cases: {report}")
+            # before the reference reads all of it once more
+            memory = memory or peak_memory(f"peak memory, up to {name}", n, MEMORY_LIMIT)
             turns.append((ours, _plain(wh, use_case, fitted)))
     finally:
         _clear(wh)
         close(wh, use_case)
-    return rate(name, n, turns, in_bulk(ROUND_LIMIT, n, MANY))
+    return [rate(name, n, turns, in_bulk(ROUND_LIMIT, n, MANY)), memory]
 
 
 def _plain(wh: Warehouse, use_case: UseCase, fitted: Fitted) -> float:

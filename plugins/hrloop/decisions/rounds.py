@@ -214,7 +214,7 @@ def table_of(
             "exploration": chosen.turned,
             "selection_propensity": chosen.propensity,
             "calibration_id": all_alike(calibration_id, pa.string()),
-            "reasons": pa.array(_explained(fitted, frame, routed), pa.string()),
+            "reasons": _explained(fitted, frame, routed),
             "features": arrow.json_objects(
                 pa.table({name: pa.array(frame[name], from_pandas=True) for name in use_case.feature_names})
             ),
@@ -365,7 +365,8 @@ def _in_order(
     return frame[~out], int(out.sum())
 
 
-def _explained(fitted: Fitted, frame: pd.DataFrame, routed: np.ndarray) -> list[str | None]:
+def _explained(fitted: Fitted, frame: pd.DataFrame, routed: np.ndarray) -> pa.Array:
     """Reasons for the cases that a person will look at; for the others explain() finds them on demand."""
-    found = iter(reasons(fitted, frame[routed].reset_index(drop=True)) if routed.any() else ())
-    return [json.dumps(next(found)) if one else None for one in routed]
+    found = reasons(fitted, frame[routed].reset_index(drop=True)) if routed.any() else []
+    words = pa.array([json.dumps(one) for one in found], pa.string())
+    return words.take(pa.array(np.cumsum(routed) - 1, mask=~routed))
