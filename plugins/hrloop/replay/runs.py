@@ -126,10 +126,12 @@ def _keep(folder: Path, row: dict) -> None:
 
 def prepare(server: Warehouse, folder: Path) -> None:
     """Make what replays in this folder begin as: a warehouse and MLflow's database, both without rows."""
-    sources.ensure_tables(server)
     server.dispose()  # a template must have no other connections
     template = _template(folder)
     copy(server, server.database, template)
+    warehouse = replace(server, database=template, _engines={})
+    sources.ensure_tables(warehouse)
+    warehouse.dispose()
     copy(server, "template1", f"{template}_mlflow", owner="mlflow")
     open_registry(
         server.url("mlflow").set(database=f"{template}_mlflow"), server.settings.home / "artefacts", "none"
