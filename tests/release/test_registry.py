@@ -95,6 +95,16 @@ def test_a_proposal_is_made_once_and_a_killed_attempt_leaves_nothing(
         assert len(client.search_logged_models([experiment])) == 1
 
 
+def test_words_too_many_for_mlflow_are_cut_and_kept_beside_the_model(propose, registry, small_case):
+    words = WORDS + 100 * f"\n- {'Another feature counts for less.' * 3}"
+    propose(words=words)
+    description = registry.version(small_case.name, 1).description
+    assert len(description) == 5000
+    assert description.startswith(WORDS)
+    assert description.endswith("all of it is in evidence.json beside the model.")
+    assert registry.load(small_case.name, 1).evidence["words"] == words
+
+
 def test_a_verdict_not_to_promote_is_no_proposal(propose, registry, small_case):
     with pytest.raises(ReleaseRefused, match="verdict is keep"):
         propose(verdict="keep")

@@ -36,6 +36,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
 
 DESCRIPTION_FILE, EVIDENCE_FILE = "MLmodel", "evidence.json"
+DESCRIPTION_LIMIT = 5000  # characters that MLflow's store holds of a version's description
 _COLUMN_TYPES = {"number": "double", "boolean": "double", "category": "string"}
 
 
@@ -169,7 +170,7 @@ class Registry:
                 f"models:/{model.model_id}",
                 run_id,
                 tags={**tags, "hrloop.key": key, "artefact.sha256": sha256},
-                description=description,
+                description=_held(description),
                 await_creation_for=0,  # it is ready at once: nothing is copied
                 model_id=model.model_id,
             )
@@ -197,7 +198,7 @@ class Registry:
     def describe(self, use_case: str, number: int, words: str) -> None:
         """Give a version another description."""
         with self.client() as client:
-            client.update_model_version(use_case, str(number), words)
+            client.update_model_version(use_case, str(number), _held(words))
 
     def set_alias(self, use_case: str, alias: str, number: int | None) -> None:
         """Point an alias at a version, or with None take it away."""
@@ -349,6 +350,12 @@ def frame_digest(frame: pd.DataFrame) -> str:
     """32 hex digits that name the content of a frame: equal rows and columns in equal order, equal digest."""
     rows = pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes()
     return hashlib.sha256(" ".join(map(str, frame.columns)).encode() + rows).hexdigest()[:32]
+
+
+def _held(words: str) -> str:
+    """As much of a description as MLflow holds; the evidence beside the model has all of it."""
+    told = f"\n\n… all of it is in {EVIDENCE_FILE} beside the model."
+    return words if len(words) <= DESCRIPTION_LIMIT else words[: DESCRIPTION_LIMIT - len(told)] + told
 
 
 def _lineage(use_case: UseCase, frame: pd.DataFrame, as_of: datetime) -> Dataset:

@@ -16,10 +16,12 @@ from hrloop.evaluation import drift as distributions
 from hrloop.evaluation.drift import Alarm
 from hrloop.learning import Fitted, TooEarly, fit
 from hrloop.learning.architecture import Architecture
+from hrloop.release.registry import EVIDENCE_FILE
 from hrloop.rhythms import Loop, matured
 from hrloop.usecase import UseCase
 
 NEWEST = timedelta(days=31)  # exports come once a month
+ABOUT_SHOWN = 10  # of what is new about a version: an owner reads no more, and MLflow's page holds no more
 Pace = Literal["weekly", "monthly", "quarterly"]
 
 
@@ -226,6 +228,13 @@ def _change(reference: str, before: float, after: float, n: int) -> dict:
     return {"reference": reference, "before": before, "after": after, "n": n}
 
 
+def _listed(about: tuple[str, ...]) -> list[str]:
+    """The first of what is new, as a list in Markdown; the evidence beside the model holds all of it."""
+    more = len(about) - ABOUT_SHOWN
+    shown = [f"- {words}" for words in about[:ABOUT_SHOWN]]
+    return [*shown, f"- and {more} more, in {EVIDENCE_FILE} beside the model"] if more > 0 else shown
+
+
 def _in_words(
     declaration: UseCase,
     verdict: evaluation.Verdict,
@@ -250,7 +259,7 @@ def _in_words(
             f"Learnt from outcomes at {declaration.outcome.label_milestone} months. Why this verdict:",
             "",
             *(f"- {reason}" for reason in verdict.reasons),
-            *(["", "What is new about it:", "", *(f"- {words}" for words in about)] if about else []),
+            *(["", "What is new about it:", "", *_listed(about)] if about else []),
             "",
             f"| on {labels} decisions it was not fitted on | {' | '.join(columns)} |",
             "|---" * (len(columns) + 1) + "|",

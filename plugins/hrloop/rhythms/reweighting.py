@@ -27,10 +27,11 @@ def _find(loop: Loop, declaration: UseCase, as_of: datetime) -> dict:
         return {"verdict": "keep", "version": None, "reasons": ["there is no champion to weigh anew"]}
     frame = matured.training_frame(loop, declaration, as_of)
     weights = _weights(loop, declaration, champion.fitted, frame, as_of)
+    most = sorted(weights.reasons, key=lambda name: abs(weights.weight[name] - 1), reverse=True)
     told = tuple(
-        f"{name} weighs {weights.weight[name]:g}: {'; '.join(reasons)}"
-        for name, reasons in weights.reasons.items()
-        if reasons
+        f"{name} weighs {weights.weight[name]:g}: {'; '.join(weights.reasons[name])}"
+        for name in most
+        if weights.reasons[name]
     )
     kept = {"weights": weights.weight, "told": list(told)}
     architecture = reweighting.reweighted(
