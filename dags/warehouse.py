@@ -21,7 +21,9 @@ def connect(context, operator) -> None:
     from hrloop.rhythms import Loop
 
     transform.name_flag_sources_once()
-    os.environ.update(Loop.open().warehouse.environment())
+    warehouse = Loop.open().warehouse
+    os.environ.update(warehouse.environment())
+    warehouse.dispose()  # what is frozen below would keep its connections for as long as the process lives
     # Cosmos collects garbage after each model, which walks all that is loaded: one to two seconds a model.
     gc.freeze()
 
