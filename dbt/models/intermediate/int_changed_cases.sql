@@ -69,26 +69,7 @@ work_months as (
 
 decisions as (
 
-    select
-        decision_id,
-        case_key,
-        subject_key,
-        group_key,
-        as_of as decided_at,
-        model_version,
-        arm,
-        score,
-        probability,
-        confidence,
-        rank,
-        group_size,
-        recommended_action,
-        route,
-        exploration,
-        selection_propensity,
-        'loop' as origin
-    from {{ source('loop', 'decisions') }}
-    where as_of < {{ as_of() }} and use_case = any({{ declared_use_cases() }})
+    {{ recorded_decisions() }}
 
 ),
 
@@ -121,25 +102,7 @@ months as (
 -- As the build before left them; where everything is built anew they are compared with themselves.
 decisions_before as (
 
-    select
-        decision_id,
-        case_key,
-        subject_key,
-        group_key,
-        decided_at,
-        model_version,
-        arm,
-        score,
-        probability,
-        confidence,
-        rank,
-        group_size,
-        recommended_action,
-        route,
-        exploration,
-        selection_propensity,
-        origin
-    from {{ standing('intermediate', 'int_decisions') if known_since() else 'decisions' }}
+    select * from {{ standing('intermediate', 'int_decisions') if known_since() else 'decisions' }}
     where origin = 'loop'
 
 ),
