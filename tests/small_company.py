@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from hrloop import as_of as moment
+from hrloop import transform
 from hrloop.settings import Settings
 from hrloop.sources import contract, ensure_tables
 from hrloop.warehouse import Warehouse
@@ -69,6 +71,12 @@ class Rows:
         return {
             tuple(row[name] for name in key): row for row in sorted(versions, key=lambda row: row["known_at"])
         }
+
+
+def build(warehouse: Warehouse, as_of: datetime, select=(), declared=DECLARED, **how) -> None:
+    """Build the warehouse, or a part of it, as the loop does."""
+    variables = {"as_of": moment.text(as_of), **declared}
+    transform.build(warehouse, warehouse.settings, variables, select, **how)
 
 
 def random_rows(seed: int, applications: int = 40) -> Rows:

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 import small_company as company
-from hrloop import as_of as moment
-from hrloop import features, labels, transform, usecase
+from hrloop import features, labels, usecase
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
@@ -23,11 +22,6 @@ READ = ["+feat_application", "+fct_decisions", "+int_outcome_milestone_versions"
 @pytest.fixture(scope="module")
 def recruitment(server) -> usecase.UseCase:
     return usecase.load("recruitment", server.settings.project)
-
-
-def build(warehouse, as_of: datetime, select=()) -> None:
-    variables = {"as_of": moment.text(as_of), **company.DECLARED}
-    transform.build(warehouse, warehouse.settings, variables, select)
 
 
 def frames(warehouse, use_case, as_of: datetime) -> dict[str, pd.DataFrame]:
@@ -53,7 +47,7 @@ def standing(server, tmp_path_factory, rows):
     """A warehouse that stands at the end of everything."""
     with company.fresh(server, tmp_path_factory.mktemp("features")) as warehouse:
         company.insert(warehouse, rows)
-        build(warehouse, company.END, READ)
+        company.build(warehouse, company.END, READ)
         yield warehouse
 
 
@@ -73,11 +67,11 @@ def test_backfill_equals_live(warehouse, recruitment, seed: int):
     moments = [company.START + rng.uniform(0.2, 0.9) * (company.END - company.START), corrected["known_at"]]
     company.clear(warehouse)
     company.insert(warehouse, rows)
-    build(warehouse, company.END, READ)
+    company.build(warehouse, company.END, READ)
     backfilled = {at: frames(warehouse, recruitment, at) for at in moments}
     for at in sorted(moments, reverse=True):
         company.forget_after(warehouse, at)
-        build(warehouse, at, READ)
+        company.build(warehouse, at, READ)
         for name, live in frames(warehouse, recruitment, at).items():
             assert_frame_equal(backfilled[at][name], live, check_exact=True)
             assert content(backfilled[at][name]) == content(live), name

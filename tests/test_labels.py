@@ -5,8 +5,7 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 import small_company as company
-from hrloop import as_of as moment
-from hrloop import labels, transform, usecase
+from hrloop import labels, usecase
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +22,7 @@ def rows() -> company.Rows:
 def standing(server, tmp_path_factory, rows):
     with company.fresh(server, tmp_path_factory.mktemp("labels")) as warehouse:
         company.insert(warehouse, rows)
-        variables = {"as_of": moment.text(company.END), **company.DECLARED}
-        select = ["+int_outcome_milestone_versions", "warehouse_standing"]
-        transform.build(warehouse, warehouse.settings, variables, select)
+        company.build(warehouse, company.END, ["+int_outcome_milestone_versions", "warehouse_standing"])
         yield warehouse
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import small_company as company
-from hrloop import as_of as moment
-from hrloop import features, labels, transform, usecase
+from hrloop import features, labels, usecase
 from lifelines import KaplanMeierFitter
 from pandas.testing import assert_frame_equal
 
@@ -35,16 +34,11 @@ def rows() -> company.Rows:
     return company.random_staff(seed=5)
 
 
-def build(warehouse, as_of: datetime, select=(), declared=company.DECLARED) -> None:
-    variables = {"as_of": moment.text(as_of), **declared}
-    transform.build(warehouse, warehouse.settings, variables, select)
-
-
 @pytest.fixture(scope="module")
 def standing(server, tmp_path_factory, rows):
     with company.fresh(server, tmp_path_factory.mktemp("employees")) as warehouse:
         company.insert(warehouse, rows)
-        build(warehouse, company.END)
+        company.build(warehouse, company.END)
         yield warehouse
 
 
@@ -268,10 +262,10 @@ def test_backfill_equals_live(spare, attrition):
     frames = (features.scoring_frame, features.training_frame, labels.frame)
     company.clear(spare)
     company.insert(spare, rows)
-    build(spare, company.END, READ)
+    company.build(spare, company.END, READ)
     backfilled = [frame(spare, attrition, as_of) for frame in frames]
     company.forget_after(spare, as_of)
-    build(spare, as_of, READ)
+    company.build(spare, as_of, READ)
     for frame, before in zip(frames, backfilled, strict=True):
         assert len(before) > 0
         assert_frame_equal(before, frame(spare, attrition, as_of), check_exact=True)
@@ -306,7 +300,7 @@ def test_retention_is_kaplan_and_meiers(spare):
     lives = employments(rows)
     company.clear(spare)
     company.insert(spare, rows)
-    build(spare, company.END, ["+retention"])
+    company.build(spare, company.END, ["+retention"])
     kpi = spare.read("analyst", "select * from kpi.retention").to_pandas()
     kpi = kpi.set_index(["cohort", "months"])
     assert set(kpi.index.get_level_values("cohort")) == {
@@ -368,7 +362,7 @@ def test_intervals_are_wilsons_and_newcombes(spare):
     """The examples of Newcombe 1998, Statistics in Medicine 17: 857–872 (method 3), 873–890 (method 10)."""
     counts = {"alerted": (81, 263), "held out": (15, 148), "not alerted": (0, 20)}
     put(spare, "intermediate.int_alert_outcomes", arms(counts))
-    build(spare, company.END, ["alert_precision"])
+    company.build(spare, company.END, ["alert_precision"])
     shares = spare.read("analyst", "select * from kpi.alert_precision").to_pandas().set_index("arm")
     intervals = {"alerted": [0.2553, 0.3662], "held out": [0.0624, 0.1605], "not alerted": [0.0, 0.1611]}
     for arm, interval in intervals.items():
@@ -380,7 +374,7 @@ def test_intervals_are_wilsons_and_newcombes(spare):
         ((0, 10), (0, 20), [0.0000, -0.1611, 0.2775]),
     ):
         put(spare, "intermediate.int_alert_outcomes", arms({"alerted": treated, "held out": untreated}))
-        build(spare, company.END, ["intervention_success"])
+        company.build(spare, company.END, ["intervention_success"])
         found = spare.read("analyst", "select * from kpi.intervention_success").to_pylist()
         assert [row["basis"] for row in found] == ["randomised"]
         interval = [found[0][name] for name in ("difference", "difference_low", "difference_high")]
@@ -394,7 +388,7 @@ def test_a_use_case_that_is_not_declared_has_no_rows(spare, rows):
     company.insert(spare, rows)
     select = [f"+{table.split('.')[1]}" for table in of_all]
     for declared, there in ((company.DECLARED, True), (recruitment_alone, False)):
-        build(spare, company.END, select, declared)
+        company.build(spare, company.END, select, declared)
         for table in of_all:
             count = f"select count(*) as rows from {table} where use_case = 'attrition'"
             assert (spare.read("engine", count)["rows"][0].as_py() > 0) == there, table

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 
 import pytest
 import small_company as company
-from hrloop import as_of as moment
 from hrloop import transform
 from hrloop.settings import Settings
 from hrloop.warehouse.fingerprint import fingerprint
@@ -16,11 +15,6 @@ from sqlalchemy import text
 BUILT = ("staging", "intermediate", "outcomes", "features", "kpi")
 BEGIN = "stg_loop__build"  # the model that tells what a build may do
 DAY = timedelta(days=1)
-
-
-def build(warehouse, as_of: datetime, select=(), declared=company.DECLARED, **how) -> None:
-    variables = {"as_of": moment.text(as_of), **declared}
-    transform.build(warehouse, warehouse.settings, variables, select, **how)
 
 
 def grows_from(warehouse) -> datetime | None:
@@ -104,11 +98,11 @@ def test_growing_equals_building_anew(warehouse, seed: int):
     for number, at in enumerate(moments):
         company.insert(warehouse, between(rows, before, at), delivery=f" {number}")
         rewrite_history(warehouse, rng)
-        build(warehouse, at)
+        company.build(warehouse, at)
         assert grows_from(warehouse) == (before if number else None)
         before = at
     grown = content(warehouse)
-    build(warehouse, before, full_refresh=True)
+    company.build(warehouse, before, full_refresh=True)
     assert grows_from(warehouse) is None
     assert content(warehouse) == grown
 
@@ -123,7 +117,7 @@ def standing(server, tmp_path_factory, rows):
     """A warehouse that was built when half of everything was known."""
     with company.fresh(server, tmp_path_factory.mktemp("growth")) as warehouse:
         company.insert(warehouse, rows.known_by(HALF))
-        build(warehouse, HALF)
+        company.build(warehouse, HALF)
         yield warehouse
 
 
@@ -137,7 +131,7 @@ def grown(standing):
 
 
 def test_it_grows_from_the_last_build_that_came_to_its_end(grown):
-    build(grown, HALF + DAY, select=[BEGIN])
+    company.build(grown, HALF + DAY, select=[BEGIN])
     assert grows_from(grown) == HALF
 
 
@@ -156,14 +150,14 @@ def test_it_grows_from_the_last_build_that_came_to_its_end(grown):
 )
 def test_what_was_known_before_has_changed(grown, change: str):
     execute(grown, change)
-    build(grown, HALF + DAY, select=[BEGIN])
+    company.build(grown, HALF + DAY, select=[BEGIN])
     assert grows_from(grown) is None
 
 
 def test_a_delivery_that_comes_late_is_built_in_anew(grown, rows):
     late = {**rows.tables["ats.applications"][0], "application_id": "late", "known_at": HALF - DAY}
     company.insert(grown, company.Rows({"ats.applications": [late]}), delivery=" late")
-    build(grown, HALF + DAY)
+    company.build(grown, HALF + DAY)
     assert grows_from(grown) is None
     assert count(grown, "features.feat_application", "application_id = 'late'") == 1
 
@@ -179,12 +173,12 @@ STRICTER = company.DECLARED["use_cases"]["recruitment"] | {"good_hire_rating": 4
     ],
 )
 def test_another_project_and_another_declaration_are_built_anew(grown, declared: dict):
-    build(grown, HALF + DAY, select=[BEGIN], declared=declared)
+    company.build(grown, HALF + DAY, select=[BEGIN], declared=declared)
     assert grows_from(grown) is None
 
 
 def test_an_earlier_as_of_is_built_anew(grown):
-    build(grown, HALF - DAY, select=[BEGIN])
+    company.build(grown, HALF - DAY, select=[BEGIN])
     assert grows_from(grown) is None
 
 
@@ -196,10 +190,10 @@ def test_after_a_failed_test_all_is_built_anew(grown):
     )  # fmt: skip
     company.insert(grown, broken, delivery=" broken")
     with pytest.raises(transform.TransformError, match="versions_stg_hris__employees"):
-        build(grown, HALF + 2 * DAY)
+        company.build(grown, HALF + 2 * DAY)
     assert grows_from(grown) == HALF
     execute(grown, "delete from raw.hris__employees where _batch_id = 'hris__employees broken'")
-    build(grown, HALF + 2 * DAY, select=[BEGIN])
+    company.build(grown, HALF + 2 * DAY, select=[BEGIN])
     assert grows_from(grown) is None
 
 
@@ -207,9 +201,9 @@ def test_decisions_that_a_late_round_took_come_in_where_it_stands(grown, rows):
     taken = next(decision for decision in rows.decisions if decision["as_of"] < HALF)
     execute(grown, "set local session_replication_role = replica", "delete from loop.decisions")
     company.insert(grown, company.Rows(decisions=[taken | {"case_key": "A0", "decision_id": "d-late"}]))
-    build(grown, HALF, select=["source:loop.decisions+"])
+    company.build(grown, HALF, select=["source:loop.decisions+"])
     assert count(grown, "outcomes.fct_decisions", "decision_id = 'd-late'") == 1
-    build(grown, HALF + DAY, select=[BEGIN])
+    company.build(grown, HALF + DAY, select=[BEGIN])
     assert grows_from(grown) == HALF
 
 
@@ -226,7 +220,7 @@ def test_a_hire_that_fell_through_has_no_outcome_any_more(grown, rows):
         if event["application_id"] == case
     ]
     company.insert(grown, company.Rows({"ats.application_events": withdrawn}), delivery=" withdrawn")
-    build(grown, HALF + 2 * DAY)
+    company.build(grown, HALF + 2 * DAY)
     assert grows_from(grown) == HALF
     assert count(grown, "outcomes.fct_outcome_milestones", f"case_key = '{case}'") == 0
     assert count(grown, "outcomes.fct_decisions", f"case_key = '{case}'") == 1
@@ -234,13 +228,13 @@ def test_a_hire_that_fell_through_has_no_outcome_any_more(grown, rows):
 
 def test_a_part_is_built_for_the_as_of_of_the_whole(grown):
     with pytest.raises(transform.TransformError, match="Build all of it for one as_of"):
-        build(grown, HALF + DAY, select=["int_employments"])
+        company.build(grown, HALF + DAY, select=["int_employments"])
 
 
 def test_a_part_brings_no_build_to_its_end(grown):
-    build(grown, HALF + DAY, select=["+int_employments"])
-    build(grown, HALF + DAY, select=["source:loop.decisions+"])
-    build(grown, HALF + 2 * DAY, select=[BEGIN])
+    company.build(grown, HALF + DAY, select=["+int_employments"])
+    company.build(grown, HALF + DAY, select=["source:loop.decisions+"])
+    company.build(grown, HALF + 2 * DAY, select=[BEGIN])
     assert grows_from(grown) is None
 
 

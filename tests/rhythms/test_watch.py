@@ -1,8 +1,7 @@
 """The release watch on people who are decided on month after month."""
 
 import small_company as company
-from hrloop import as_of as moment
-from hrloop import transform, usecase
+from hrloop import usecase
 from hrloop.release import Release
 from hrloop.rhythms import Loop, watch
 
@@ -17,8 +16,7 @@ def test_who_is_adversely_selected_is_told_by_person(warehouse):
         decision["model_version"] = 1 + number % 2
         decision["recommended_action"] = "alert" if man or decision["model_version"] == 1 else "none"
     company.insert(warehouse, rows)
-    variables = {"as_of": moment.text(company.END), **company.DECLARED}
-    transform.build(warehouse, warehouse.settings, variables, ["+stg_hris__employees"])
+    company.build(warehouse, company.END, ["+stg_hris__employees"])
     loop = Loop(warehouse.settings, warehouse)
     attrition = usecase.load("attrition", warehouse.settings.project)
     released = Release("r", "attrition", company.START, "promotion", 2, 1, "promote")
