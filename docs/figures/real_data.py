@@ -148,7 +148,9 @@ def cut(study: Study, thresholds: UseCase, seed: int) -> Cut:
     bounds = censoring.bounds(study.follow_up[order], label, study.horizon)
     learner, places = thresholds.learner, np.arange(len(order))
     slices = training.split(
-        pd.Series(places), learner.calibration_share.value, learner.evaluation_share.value
+        pd.Series(places),
+        learner.calibrating(len(places)),
+        learner.evaluating(len(places)),
     )
     parts = [places[part] for part in slices]
     weight = np.empty(len(order))

@@ -328,7 +328,7 @@ class Run:
         loop, declaration = self.loop, self.declaration
         frame = matured.training_frame(loop, declaration, as_of)
         entries = [entry for entry in release.read(loop.warehouse, declaration.name) if entry.as_of <= as_of]
-        labels = int((frame["label_status"] == "observed").sum())
+        labels = int(matured.observed(frame).sum())
         rows = loop.warehouse.read(
             "engine",
             "select case_key, group_key, rank, probability, recommended_action as action, route"
@@ -439,8 +439,7 @@ def read_by_the_loop(declaration: UseCase) -> tuple[str, ...]:
 
 def _seen(frame: pd.DataFrame, champion: Fitted, as_of: datetime) -> dict:
     """What is told of a champion by the outcomes of the last quarter that it did not learn from."""
-    known = (frame["label_status"] == "observed") & frame["selected"].astype(bool)
-    rows = frame[known & (frame["label_known_at"] > as_of - timedelta(days=SEEN_DAYS))]
+    rows = frame[matured.observed(frame) & (frame["label_known_at"] > as_of - timedelta(days=SEEN_DAYS))]
     rows = matured.unseen(rows, champion)
     told = measures.seen(rows["label"].to_numpy(), champion.probability(rows)) if len(rows) else {}
     return {"labels": len(rows), **told}
