@@ -1,18 +1,21 @@
-{# As dbt-postgres has it, except that the type of an array is its own (text[]) and not just ARRAY, which unit
-   tests cannot cast to. #}
+{# As dbt-postgres has it, out of the catalogue itself: its view is slow, and calls an array's type just ARRAY,
+   which unit tests cannot cast to. Lengths and precisions are not declared here. #}
 {% macro postgres__get_columns_in_relation(relation) -%}
     {% call statement('get_columns_in_relation', fetch_result=true) %}
         select
-            column_name,
-            case when data_type = 'ARRAY' then substr(udt_name, 2) || '[]' else data_type end as data_type,
-            character_maximum_length,
-            numeric_precision,
-            numeric_scale
-        from {{ relation.information_schema('columns') }}
-        where
-            table_name = '{{ relation.identifier }}'
-            {%- if relation.schema %} and table_schema = '{{ relation.schema }}'{% endif %}
-        order by ordinal_position
+            attname::text as column_name,
+            format_type(atttypid, null) as data_type
+        from pg_attribute
+        where attrelid = to_regclass('{{ relation.include(database=false) }}') and attnum > 0 and not attisdropped
+        order by attnum
     {% endcall %}
     {{ return(sql_convert_columns_in_relation(load_result('get_columns_in_relation').table)) }}
+{%- endmacro %}
+
+
+{# As dbt has it, but once: a table that grows has its comments from when it was built anew. #}
+{% macro postgres__persist_docs(relation, model, for_relation, for_columns) -%}
+    {%- if not is_incremental() -%}
+        {{ return(default__persist_docs(relation, model, for_relation, for_columns)) }}
+    {%- endif -%}
 {%- endmacro %}

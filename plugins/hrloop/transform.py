@@ -22,6 +22,7 @@ from hrloop import as_of as moment
 from hrloop.settings import Settings
 from hrloop.warehouse import Warehouse
 
+END = "stg_loop__build_done"  # the model that is built last of all
 _one_at_a_time = threading.Lock()  # dbt reads its connection from this process's environment
 _manifests: dict[tuple[Path, str], Manifest] = {}  # by project and database: its name is parsed in
 
@@ -54,7 +55,8 @@ def build(
     ``variables``: ``as_of`` (text with an offset), ``use_cases``, what each declares by name, and
     ``project``, which tells one dbt project from another (``digest``).
     ``select``: dbt's selectors, such as ``source:loop.decisions+`` after new decisions; empty for all. A part
-    is built for the as_of that the whole was begun for.
+    is built for the as_of that the whole was begun for, and does not bring a build to its end, unless it
+    names ``END``: a part that is built again and again grows as the whole does.
     Returns {"as_of", "seeds", "models", "tests"}: as of when the warehouse stands, and how many were built.
     Raises TransformError when a model or a test fails; what depends on it is then left as it was, and
     ``outcomes.warehouse_standing``, which is written last, still tells the as_of before.
@@ -80,10 +82,11 @@ def _work(
     select: Sequence[str],
 ) -> dict[str, object]:
     as_of = moment.text(moment.parse(str(variables.get("as_of") or "(none)")))
-    arguments = [*arguments, "--vars", json.dumps({**variables, "as_of": as_of}), "--no-write-json"]
+    given = {**variables, "as_of": as_of, "part": " ".join(select)}
+    arguments = [*arguments, "--vars", json.dumps(given), "--no-write-json"]
     if select:  # a test that also reads tables outside the selection would meet older ones there
         arguments += ["--select", *select, "--indirect-selection", "cautious"]
-        arguments += ["--exclude", "stg_loop__build_done"]  # a part does not bring a build to its end
+        arguments += [] if END in select else ["--exclude", END]
     kept = settings.project, warehouse.database
     with _one_at_a_time, _environment(warehouse.environment()):
         if kept not in _manifests:

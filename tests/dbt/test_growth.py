@@ -238,6 +238,16 @@ def test_a_part_brings_no_build_to_its_end(grown):
     assert grows_from(grown) is None
 
 
+def test_a_part_that_names_the_end_grows_and_the_whole_after_it_is_built_anew(grown):
+    part = ["+int_employments", "+int_requisition_versions", transform.END]
+    company.build(grown, HALF + DAY, select=part)
+    assert grows_from(grown) == HALF
+    company.build(grown, HALF + 2 * DAY, select=part)
+    assert grows_from(grown) == HALF + DAY
+    company.build(grown, HALF + 3 * DAY, select=[BEGIN])
+    assert grows_from(grown) is None
+
+
 def test_another_file_makes_another_project(tmp_path):
     project = Settings(project=tmp_path, home=tmp_path)
     (tmp_path / "dbt").mkdir()

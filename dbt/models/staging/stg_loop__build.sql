@@ -3,7 +3,8 @@
 -- that passes meanwhile waits for the next build.
 --
 -- Where the last build came to its end (stg_loop__build_done is written last) and all that it stood on stands
--- unchanged, with nothing new that was known by then, the warehouse grows from there: `since`.
+-- unchanged, with nothing new that was known by then, the warehouse grows from there: `since`. So does a part
+-- of it where the last build was of the same part, or of the whole.
 {%- set last = standing('staging', 'stg_loop__build') %}
 {%- set done = standing('staging', 'stg_loop__build_done') %}
 {%- set can_grow = last is not none and done is not none and not flags.FULL_REFRESH %}
@@ -22,6 +23,7 @@ begun as (
             'as_of', {{ as_of() }},
             'declarations', '{{ tojson(declarations()) }}'::jsonb,
             'project', '{{ var("project", "") }}',
+            'part', '{{ var("part", "") }}',
             'batches', coalesce(passed.batches, '{}')
         ) as stands_on
     from passed
@@ -72,6 +74,7 @@ select
             last_done.as_of <= {{ as_of() }}
             and begun.stands_on -> 'declarations' = last_done.stands_on -> 'declarations'
             and begun.stands_on -> 'project' = last_done.stands_on -> 'project'
+            and last_done.stands_on ->> 'part' in ('', begun.stands_on ->> 'part')
             and begun.stands_on -> 'batches' @> (last_done.stands_on -> 'batches')
             and not exists (select from late)
             then last_done.as_of

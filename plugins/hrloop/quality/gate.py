@@ -70,12 +70,14 @@ class Batch:
     rows_in: int
 
 
-def gate(wh: Warehouse, settings: Settings, as_of: datetime) -> GateReport:
+def gate(wh: Warehouse, settings: Settings, as_of: datetime, data_docs: bool = True) -> GateReport:
     """Judge the batches that arrived by ``as_of`` and await a verdict, and say whether the way is open.
 
     It is open when no failed batch that arrived by then is left without a corrected delivery, every source is
     fresh, and there is a passed row. Raises SuiteError for a suite that cannot be used, and whatever the
     database or Great Expectations raises; the batches then have no verdict and nothing behind may run.
+
+    ``data_docs``: whether to renew the pages that tell it to people, which takes as long as all else.
     """
     as_of = moment.utc(as_of)
     suites = load_suites(settings.project)
@@ -84,7 +86,7 @@ def gate(wh: Warehouse, settings: Settings, as_of: datetime) -> GateReport:
     # Great Expectations takes seconds to import, and readers of this package's types need none of it.
     from hrloop.quality.validation import Session
 
-    with _alone(wh), Session(wh, settings, as_of) as session:
+    with _alone(wh), Session(wh, settings, as_of, data_docs) as session:
         versions = {
             name: fingerprint(settings.project, suite, declared.absent(name))
             for name, suite in suites.items()

@@ -45,10 +45,10 @@ def docs_folder(settings: Settings) -> Path:
 
 
 class Session:
-    """Evaluates checks, as of one time. The data docs are renewed once, when the session ends well."""
+    """Evaluates checks, as of one time. ``data_docs`` are renewed once, when the session ends well."""
 
-    def __init__(self, wh: Warehouse, settings: Settings, as_of: datetime) -> None:
-        self.settings, self.as_of = settings, as_of
+    def __init__(self, wh: Warehouse, settings: Settings, as_of: datetime, data_docs: bool = True) -> None:
+        self.settings, self.as_of, self.data_docs = settings, as_of, data_docs
         self.context = gx.get_context(project_config=_config(settings))
         self.source = self.context.data_sources.add_postgres(
             "warehouse",
@@ -71,7 +71,8 @@ class Session:
         self.close()
         if kind is None and self.pages:
             _forget_old_runs(self.settings)
-            self.context.build_data_docs(site_names=[SITE], resource_identifiers=self.pages)
+            if self.data_docs:
+                self.context.build_data_docs(site_names=[SITE], resource_identifiers=self.pages)
 
     def run(self, name: str, checks: list[Check]) -> list[list[dict]]:
         """Evaluate checks in one checkpoint.

@@ -22,7 +22,7 @@ import pandas as pd
 from sqlalchemy import text
 
 from hrloop import as_of as moments
-from hrloop import features, practice, release, sources
+from hrloop import features, practice, release, sources, transform
 from hrloop.learning import Fitted, calibration
 from hrloop.release import Release
 from hrloop.replay import measures
@@ -157,7 +157,7 @@ def write_past(server: Warehouse, setting: Setting, scenario: str, seed: int, fo
     practice.history(settings, setting.history, seed, setting.applications, start=START, scenario=happens)
     loop = Loop(settings, replace(server, database=settings.database, settings=settings, _engines={}))
     intake.ingest(loop, arrival(setting, 0))
-    intake.gate(loop, arrival(setting, 0))
+    intake.gate(loop, arrival(setting, 0), data_docs=False)
     intake.build(loop, arrival(setting, 0))
     loop.warehouse.dispose()
     (folder / "written").touch()
@@ -275,7 +275,7 @@ class Run:
                 intake.ingest(self.loop, as_of)
             with self.timed("gate"):
                 try:
-                    intake.gate(self.loop, as_of)
+                    intake.gate(self.loop, as_of, data_docs=False)
                 except intake.GateFailed:
                     continue
             as_ofs.append(as_of)
@@ -452,7 +452,7 @@ class Run:
 def read_by_the_loop(declaration: UseCase) -> tuple[str, ...]:
     """dbt's selectors of what the loop itself reads of the warehouse; figures for readers are not in it."""
     features_of_cases = declaration.decision.feature_table.split(".")[-1]
-    return f"+{features_of_cases}", "+fct_outcome_milestones", "warehouse_standing"
+    return f"+{features_of_cases}", "+fct_outcome_milestones", "warehouse_standing", transform.END
 
 
 def _seen(frame: pd.DataFrame, champion: Fitted, as_of: datetime) -> dict:

@@ -38,15 +38,16 @@ def ingest(loop: Loop, as_of: datetime) -> dict:
     return summary | {"taken": len(report.taken), "refused_files": refused, "waiting": report.waiting}
 
 
-def gate(loop: Loop, as_of: datetime) -> dict:
+def gate(loop: Loop, as_of: datetime, data_docs: bool = True) -> dict:
     """Judge every batch that arrived by ``as_of`` and was not judged yet.
 
-    Raises GateFailed, with the whole finding, after it went on record.
+    ``data_docs``: whether to renew the gate's pages. Raises GateFailed, with the whole finding, after it went
+    on record.
     """
     from hrloop import quality
 
     with recorded(loop, "gate", as_of, alone=ALONE) as summary:
-        report = quality.gate(loop.warehouse, loop.settings, as_of)
+        report = quality.gate(loop.warehouse, loop.settings, as_of, data_docs)
         summary.update(
             batches=len(report.batches), quarantined=report.quarantined, waiting=len(report.waiting)
         )
