@@ -90,7 +90,7 @@ def live(runner, make_loop, company, project, registry, owner, tmp_path) -> tupl
         run(dag)
         answered()
     run("decisions", "milestones")
-    reviewed(loop.warehouse, declaration, AS_OF, round(runs.REVIEWED_SHARE * SETTING.applications))
+    reviewed(loop.warehouse, declaration, AS_OF, runs.REVIEWED)
     practice.answer(folder, f"{AS_OF - runs.DAY:%Y-%m}", decided(loop.warehouse, [declaration]))
     return loop, folder
 

@@ -37,7 +37,7 @@ from hrloop.warehouse import Warehouse, copy, drop
 
 START = date(2023, 10, 1)
 WEEK, DAY = timedelta(days=7), timedelta(days=1)
-REVIEWED_SHARE = 0.27  # of the applications of a month: what recruiters get round to (400 of 1,500)
+REVIEWED = 300  # decisions a month: what recruiters get round to
 SEEN_DAYS = 91  # outcomes of the last quarter, by which accuracy is commonly told
 RESULTS = "months.jsonl"
 AS_DECLARED = Policy("as declared, without rhythms", weekly=())
@@ -318,8 +318,7 @@ class Run:
         row = {}
         if self.policy.reviewed:
             with self.timed("reviews"):
-                limit = round(REVIEWED_SHARE * self.setting.applications)
-                row["reviewed"] = reviewed(loop.warehouse, declaration, as_of, limit)
+                row["reviewed"] = reviewed(loop.warehouse, declaration, as_of, REVIEWED)
         with self.timed("measure"):
             return row | self._measured(as_of)
 
