@@ -66,6 +66,7 @@ proof: setup  ## replay the loop beside a model that stands still, and write the
 figures: setup  ## measure and draw anew the figures of docs/
 	@$(BIN)/python docs/figures/calibration_shift.py
 	$(BIN)/python docs/figures/real_data.py
+	$(BIN)/python docs/figures/memory.py
 
 up: setup  ## keep Postgres, MLflow and Airflow running; print where and how to log in
 	@$(BIN)/hrloop up

@@ -142,13 +142,15 @@ def studies() -> list[Study]:
 
 
 def cut(study: Study, thresholds: UseCase, seed: int) -> Cut:
-    """Cut by chance, in the shares that the use case declares."""
+    """Cut by chance, in the shares that the use case declares, whatever their number."""
     order = np.random.default_rng(seed).permutation(len(study.label))
     label = study.label[order]
     bounds = censoring.bounds(study.follow_up[order], label, study.horizon)
     learner, places = thresholds.learner, np.arange(len(order))
     slices = training.split(
-        pd.Series(places), learner.calibration_share.value, learner.evaluation_share.value
+        pd.Series(places),
+        round(learner.calibration_share.value * len(places)),
+        round(learner.evaluation_share.value * len(places)),
     )
     parts = [places[part] for part in slices]
     weight = np.empty(len(order))

@@ -258,9 +258,23 @@ class Learner(Part):
     minimum_labels: Count = Field(description="Fewer observed labels are not learnt from at all.")
     calibration_share: Share = Field(description="Share of labels, after the learner's, for calibration.")
     evaluation_share: Share = Field(description="Share of labels, the newest, for evaluation alone.")
+    calibration_labels: Count | None = Field(None, description="At most so many labels are calibrated on.")
+    evaluation_labels: Count | None = Field(None, description="At most so many labels are evaluated on.")
+    half_life_months: Amount | None = Field(
+        None,
+        description="A label that is this much older counts half in learning; without it all count alike.",
+    )
     negatives_kept: Share | None = Field(
         None, description="Where outcomes are rare: so many of those without one are used, weighted up."
     )
+
+    def calibrating(self, labels: int) -> int:
+        """How many of these labels are calibrated on."""
+        return _part_of(labels, self.calibration_share, self.calibration_labels)
+
+    def evaluating(self, labels: int) -> int:
+        """How many of these labels are evaluated on."""
+        return _part_of(labels, self.evaluation_share, self.evaluation_labels)
 
     @model_validator(mode="after")
     def _scale_of_time(self) -> "Learner":
@@ -270,6 +284,10 @@ class Learner(Part):
             )
         if self.time_scale is not None and self.time_scale.value == 0:
             raise PydanticCustomError("time_scale_zero", "time_scale must be above 0")
+        if self.half_life_months is not None and self.half_life_months.value == 0:
+            raise PydanticCustomError(
+                "half_life", "half_life_months must be above 0; leave it out to weigh all labels alike"
+            )
         if self.negatives_kept is not None and self.negatives_kept.value == 0:
             raise PydanticCustomError("negatives", "negatives_kept must be above 0; leave it out to use all")
         return self
@@ -285,6 +303,10 @@ class Learner(Part):
                 {"held_out": f"{held_out:g}"},
             )
         return self
+
+
+def _part_of(labels: int, share: Share, most: Count | None) -> int:
+    return min(round(share.value * labels), most.value if most else labels)
 
 
 class Selection(Part):
@@ -393,7 +415,10 @@ class Reweighting(Part):
 
 
 class ErrorBudget(Part):
-    """How many promotions by luck are accepted in a year, by rhythm; its runs share its part evenly."""
+    """How many promotions by luck are accepted in a year, by rhythm; its runs share its part.
+
+    Weekly and monthly runs by the labels that are new to each, quarterly ones evenly.
+    """
 
     weekly: Amount
     monthly: Amount

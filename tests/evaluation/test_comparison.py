@@ -8,7 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from hrloop import usecase
-from hrloop.evaluation import Interval, clusters, compare, error_of_a_run, guard, metrics, pooling, successor
+from hrloop.evaluation import (
+    Interval,
+    clusters,
+    compare,
+    error_of_a_run,
+    error_of_an_experiment,
+    guard,
+    metrics,
+    pooling,
+    successor,
+)
 from hrloop.settings import PROJECT
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -94,12 +104,29 @@ def test_one_group_or_none_gives_no_interval():
     assert not weightless["brier"].is_above(-1)
 
 
-def test_the_budget_of_a_year_is_shared_evenly(promotion):
+def test_the_budget_of_a_year_is_spent_by_the_labels_that_are_new(promotion):
     budget = promotion.false_promotions_a_year
-    assert error_of_a_run(budget, "weekly") == pytest.approx(0.005)
-    assert error_of_a_run(budget, "monthly") == pytest.approx(0.01)
-    assert error_of_a_run(budget, "quarterly") == pytest.approx(0.03)
     assert budget.weekly.value + budget.monthly.value + budget.quarterly.value <= 1
+    assert error_of_an_experiment(budget) == pytest.approx(0.03)
+    assert error_of_a_run(0.26, new=10, a_year=520, spent=0.0, promotion=promotion) == pytest.approx(0.005)
+    assert error_of_a_run(0.26, new=0, a_year=0, spent=0.0, promotion=promotion) == 0
+    # a year's labels at once are no licence: the declared interval bounds a run, the budget the year
+    assert error_of_a_run(0.26, new=520, a_year=520, spent=0.0, promotion=promotion) == pytest.approx(0.025)
+    assert error_of_a_run(0.26, new=50, a_year=520, spent=0.25, promotion=promotion) == pytest.approx(0.01)
+    assert error_of_a_run(0.26, new=50, a_year=520, spent=0.27, promotion=promotion) == 0
+
+
+@pytest.mark.parametrize("runs", [365, 52, 12, 5])
+def test_no_year_spends_more_than_its_budget_however_labels_come(promotion, runs):
+    new = np.random.default_rng(runs).integers(0, 400, 3 * runs)  # three years, unevenly
+    spent = []
+    for number, labels in enumerate(new):
+        a_year = int(new[max(0, number - runs + 1) : number + 1].sum())
+        before = sum(spent[max(0, number - runs + 1) :])
+        spent.append(error_of_a_run(0.26, int(labels), a_year, before, promotion))
+    years = np.convolve(spent, np.ones(runs), "valid")
+    assert years.max() <= 0.26 + 1e-9
+    assert years[-1] > 0.1
 
 
 def frame(better: float, n: int = 600, seed: int = 0) -> pd.DataFrame:

@@ -115,7 +115,13 @@ def test_the_command_prints_every_table():
     assert {(row["labels_a_month"], row["version"]) for row in tables["experiment"]} == {
         (volume, version) for volume in simulation.VOLUMES for version in simulation.VERSIONS
     }
-    assert [row["rhythm"] for row in tables["year"]] == ["weekly", "monthly", "quarterly", "all"]
+    assert [row["rhythm"] for row in tables["year"]] == [
+        "weekly",
+        "monthly",
+        "quarterly",
+        "all",
+        "weekly, labels once a month",
+    ]
     printed = StringIO()
     statistics.show(tables, Console(file=printed, width=130))
     assert "promotions by luck" in printed.getvalue()

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hrloop import learning
+from hrloop.evaluation import metrics
 from hrloop.learning import folds, training
 from hrloop.usecase import UseCase
 from hypothesis import assume, given
@@ -94,7 +95,33 @@ def test_it_learns_what_there_is_to_learn(company, use_case, as_of):
     brier = np.mean((frame["truth"] - probability) ** 2)
     base = frame["truth"].mean() * (1 - frame["truth"].mean())
     assert brier < base - 0.025
-    assert abs(probability.mean() - frame["truth"].mean()) < 0.03
+    # the level is the calibrator's, which has 300 labels
+    assert abs(probability.mean() - frame["truth"].mean()) < 2 * 0.5 / np.sqrt(300)
+
+
+def test_however_many_labels_there_are_the_newest_beyond_the_bounds_are_learnt_from(company, use_case, as_of):
+    fitted = learning.fit(use_case, company(12000, seed=2), as_of)
+    parts = fitted.summary["parts"]
+    assert parts["evaluation"]["labels"] == use_case.learner.evaluation_labels.value
+    assert parts["calibration"]["labels"] == use_case.learner.calibration_labels.value
+    assert parts["development"]["labels"] > 600
+
+
+def test_what_changed_is_learnt_sooner_with_a_half_life(company, use_case, as_of):
+    """Outcomes turn round late in development: with a half-life the newest of its labels say more."""
+    frame = company(12000, seed=2)
+    frame = frame.sort_values("decided_at", ignore_index=True)
+    observed = frame["label_status"] == "observed"
+    late = frame["decided_at"] >= frame.loc[observed, "decided_at"].iloc[-1400]
+    frame.loc[observed & late, "label"] = 1 - frame.loc[observed & late, "label"]
+    newest = frame[late]
+
+    def separation(half_life) -> float:
+        fitted = learning.fit(with_learner(use_case, half_life_months=half_life), frame, as_of)
+        return metrics.auc(1 - newest["truth"].to_numpy(), fitted.probability(newest), np.ones(len(newest)))
+
+    short = use_case.learner.half_life_months.model_copy(update={"value": 3.0})
+    assert separation(short) > separation(None) + 0.02
 
 
 def test_folds_go_forward_only():

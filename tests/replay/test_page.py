@@ -59,6 +59,8 @@ def row(month: int, case: Case) -> dict:
         else [],
         "hired": 30,
         "quality": 0.6,
+        "hired_true": figures,
+        "hired_ceiling": {"auc": 0.8, "brier": 0.15, "calibration": 0.0},
         "seconds": {"build": 2.0, "gate": 1.0},
     }
 
@@ -87,7 +89,8 @@ def test_what_is_on_file_is_told_and_nothing_is_run_again(settings, on_file):
     page = (settings.home / "reports" / "replay.html").read_text(encoding="utf-8")
     assert "9 of 9 replays" in page
     assert (
-        "Against static: better in error by 0.0200 (0.0200 to 0.0200); these seeds cannot tell in AUC" in page
+        "Against static: better in error by 0.0200 (0.0200 to 0.0200), error on those hired by 0.0200"
+        " (0.0200 to 0.0200); these seeds cannot tell in AUC" in page
     )
     assert "<td>better: +0.0200 ± 0.0000</td>" in page
     assert "<td>cannot tell: +0.0 points ± 0.0 points</td>" in page, "shares differ by points"

@@ -60,6 +60,7 @@ def test_every_month_a_version_decides_on_everybody_and_is_measured(replayed):
         assert row["ceiling"]["brier"] < row["true"]["brier"] < 0.5
         assert row["hired"] > 0
         assert 0 < row["quality"] < 1
+        assert row["hired_ceiling"]["brier"] < row["hired_true"]["brier"] < 0.5
         assert sum(n for _, n in row["selections"]["gender"].values()) <= row["decided"]
     promoted = [change for row in replayed for change in row["changes"]]
     assert [change["version"] for change in promoted] == [2, 3, 4]

@@ -7,7 +7,14 @@ selection between groups, ``drift`` distributions in time, ``power`` says how ma
 and ``simulation`` shows how often the verdicts err.
 """
 
-from hrloop.evaluation.comparison import Comparison, GroupFinding, compare, error_of_a_run, guard
+from hrloop.evaluation.comparison import (
+    Comparison,
+    GroupFinding,
+    compare,
+    error_of_a_run,
+    error_of_an_experiment,
+    guard,
+)
 from hrloop.evaluation.evidence import Evidence, assess
 from hrloop.evaluation.metrics import Interval
 from hrloop.evaluation.verdict import Verdict, first, successor
@@ -21,6 +28,7 @@ __all__ = [
     "assess",
     "compare",
     "error_of_a_run",
+    "error_of_an_experiment",
     "first",
     "guard",
     "successor",

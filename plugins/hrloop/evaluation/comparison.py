@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hrloop.usecase import ErrorBudget, Fairness, Promotion
 
 GroupVerdict = Literal["hurt", "none", "undetermined"]
-RUNS_A_YEAR = {"weekly": 52, "monthly": 12, "quarterly": 4}
+EXPERIMENTS_A_YEAR = 4
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,23 @@ class Comparison:
         }
 
 
-def error_of_a_run(budget: "ErrorBudget", rhythm: Literal["weekly", "monthly", "quarterly"]) -> float:
-    """The one-sided error that one run of a rhythm may spend: its even part of the year's budget.
+def error_of_an_experiment(budget: "ErrorBudget") -> float:
+    """The one-sided error that an experiment may spend: its even part of the year's budget."""
+    return budget.quarterly.value / EXPERIMENTS_A_YEAR
 
-    Expected promotions by luck add up however dependent the runs are, so the year keeps the budget.
+
+def error_of_a_run(budget: float, new: int, a_year: int, spent: float, promotion: "Promotion") -> float:
+    """The one-sided error that one run of a rhythm may spend, out of its ``budget`` of a year.
+
+    It is spent by evidence, not by the calendar: in proportion to the labels that are ``new`` since the
+    run before, of those of ``a_year``. So where exports come once a month the run that meets new labels has
+    a month's part, and those between, which would ask the same labels again, next to nothing. Never more
+    than is left of what was ``spent`` within a year, nor than an end of the declared interval errs by.
+
+    Expected promotions by luck add up however dependent the runs are, so any year keeps the budget.
     """
-    return getattr(budget, rhythm).value / RUNS_A_YEAR[rhythm]
+    most = (1 - promotion.confidence_level.value) / 2
+    return max(0.0, min(budget * new / a_year if new else 0.0, budget - spent, most))
 
 
 def compare(

@@ -17,7 +17,13 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 
 from hrloop.evaluation import metrics, verdict
-from hrloop.evaluation.comparison import RUNS_A_YEAR, Comparison, compare, error_of_a_run
+from hrloop.evaluation.comparison import (
+    EXPERIMENTS_A_YEAR,
+    Comparison,
+    compare,
+    error_of_a_run,
+    error_of_an_experiment,
+)
 from hrloop.evaluation.experiment import Look, Sequential, arrivals, harm, o_brien_fleming
 from hrloop.evaluation.fairness import exact_rate
 from hrloop.evaluation.metrics import Interval
@@ -101,6 +107,10 @@ VERSIONS = {"equal": 1.4, "slightly worse": 1.5, "worse": 1.7, "better": 1.0}
 VOLUMES = (150, 1_000, 10_000)
 SIZES = (150, 300, 600)
 LEVELS = (0.025, 0.005)
+# A year's runs that meet new labels: where these come evenly, and where they come once a month.
+EVENLY = {"weekly": 52, "monthly": 12}
+BY_THE_MONTH = {"weekly": 12}
+YEAR = {**EVENLY, "quarterly": EXPERIMENTS_A_YEAR}
 
 
 def statistics(
@@ -139,23 +149,21 @@ def statistics(
     lucky = np.array(
         list(watched(outcomes(partial(year, use_case=use_case, looks=looks), runs, seed, workers), "year"))
     )
+    budget = {rhythm: getattr(promotion.false_promotions_a_year, rhythm).value for rhythm in YEAR}
     tables["year"] = [
-        {
-            "rhythm": rhythm,
-            "candidates": RUNS_A_YEAR[rhythm],
-            "budget": getattr(promotion.false_promotions_a_year, rhythm).value,
-            **_mean(column),
-        }
-        for rhythm, column in zip(RUNS_A_YEAR, lucky.T, strict=True)
+        {"rhythm": rhythm, "candidates": runs_of_it, "budget": budget[rhythm], **_mean(column)}
+        for (rhythm, runs_of_it), column in zip(YEAR.items(), lucky.T[: len(YEAR)], strict=True)
     ]
-    tables["year"].append(
+    together = _mean(lucky[:, : len(YEAR)].sum(axis=1))
+    tables["year"] += [
+        {"rhythm": "all", "candidates": sum(YEAR.values()), "budget": sum(budget.values()), **together},
         {
-            "rhythm": "all",
-            "candidates": sum(RUNS_A_YEAR.values()),
-            "budget": sum(row["budget"] for row in tables["year"]),
-            **_mean(lucky.sum(axis=1)),
-        }
-    )
+            "rhythm": "weekly, labels once a month",
+            "candidates": BY_THE_MONTH["weekly"],
+            "budget": budget["weekly"],
+            **_mean(lucky[:, -1]),
+        },
+    ]
     tables["power"] = []
     for level in LEVELS:
         for n in SIZES:
@@ -217,7 +225,7 @@ def true_gain(draw: Callable[[np.random.Generator], Labelled]) -> tuple[float, f
 def looks_of(use_case: "UseCase") -> tuple[Look, ...]:
     """The declared looks of an experiment to which labels come evenly."""
     days = use_case.experiment.looks
-    alpha = error_of_a_run(use_case.promotion.false_promotions_a_year, "quarterly")
+    alpha = error_of_an_experiment(use_case.promotion.false_promotions_a_year)
     return o_brien_fleming(alpha, [day / days[-1] for day in days])
 
 
@@ -245,7 +253,8 @@ def experiment(
 def year(
     random: np.random.Generator, use_case: "UseCase", looks: tuple[Look, ...], volume: int = 150
 ) -> tuple[int, ...]:
-    """Promotions in a year of candidates that all equal the champion, by rhythm: all of them luck.
+    """Promotions in a year of candidates that all equal the champion: all of them luck. By rhythm as in
+    ``YEAR``, and last those of the weekly one where labels come once a month.
 
     Each weekly and monthly candidate is compared on the newest labels, which overlap from one to the next;
     each quarterly one in an experiment on the labels that become known during it.
@@ -254,21 +263,22 @@ def year(
     champion = WORLD.version(random, truth, WORLD.noise)
     budget = use_case.promotion.false_promotions_a_year
     promoted = []
-    for rhythm in ("weekly", "monthly"):
-        alpha, count = error_of_a_run(budget, rhythm), 0
-        for number in range(1, RUNS_A_YEAR[rhythm] + 1):
-            known = BEFORE + round(12 * volume * number / RUNS_A_YEAR[rhythm])
-            start = known - round(known * use_case.learner.evaluation_share.value)
+    for rhythm, runs in (*EVENLY.items(), *BY_THE_MONTH.items()):
+        whole = getattr(budget, rhythm).value
+        alpha, count = error_of_a_run(whole, 1, runs, 0.0, use_case.promotion), 0
+        for number in range(1, runs + 1):
+            known = BEFORE + round(12 * volume * number / runs)
+            start = known - use_case.learner.evaluating(known)
             drawn = _candidate(random, truth, champion, start, known)
             count += _compared(drawn, use_case.promotion, alpha) == "promote"
         promoted.append(count)
     days, count = use_case.experiment.looks[-1], 0
-    for number in range(RUNS_A_YEAR["quarterly"]):
+    for number in range(EXPERIMENTS_A_YEAR):
         start = BEFORE + 3 * volume * number
         drawn = _candidate(random, truth, champion, start, start + round(volume * days * 12 / 365))
         day = 1 + np.arange(len(drawn.label)) * days // len(drawn.label)
         count += _ended(drawn, day, use_case, looks) == "promote"
-    return *promoted, count
+    return *promoted[: len(EVENLY)], count, *promoted[len(EVENLY) :]
 
 
 def power_of(random: np.random.Generator, n: int, noise: float, alpha: float) -> tuple[bool, bool]:

@@ -9,7 +9,9 @@ The observed labels stand in the order of their decisions, and are cut once:
 
 Nothing is refitted afterwards: what was evaluated is what may be promoted. The labels of the evaluation
 part were decided after all others, so the figures say how an older model does on newer decisions, which is
-how it will be used. The same rows in any order give the same bytes on any number of cores.
+how it will be used. The two newer parts may be bounded in number: what lies in them is not learnt from, and a
+share alone would keep ever more of the newest labels from a model. Where a half-life is declared, older
+labels count for less in learning. The same rows in any order give the same bytes on any number of cores.
 
 Where subjects come back, one event is the outcome of several decisions in a row. A part then knows of
 outcomes only what had happened when the next part began: the calibration part ends a whole milestone before
@@ -60,7 +62,8 @@ class Prepared:
     (n, features); ``followed``: the rows of the development part, those with a censored label too, with
     ``weight`` for selection; ``counts``: selected decisions by the status of their label; ``selection``: how
     the weights came about; ``window``: how long before the next part an outcome must be over, zero where no
-    subject comes back; ``horizon``: the milestone in months.
+    subject comes back; ``horizon``: the milestone in months; ``half_life``: months after which a label counts
+    half as much in learning, None where all count alike.
     """
 
     rows: pd.DataFrame
@@ -76,6 +79,7 @@ class Prepared:
     selection: dict[str, float | int]
     horizon: int
     window: pd.Timedelta
+    half_life: float | None
 
     def learnt(self, learns: Literal["label", "time"]) -> Learnt:
         """All that a model may learn from, of the development part: encoder, matrix, label and weight.
@@ -84,11 +88,11 @@ class Prepared:
         """
         if learns == "time":
             return self._times()
-        part = self.development
+        part = np.arange(self.development.stop)
         if self.window:
-            due = self.rows["decided_at"].iloc[part] + self.window <= self._next
-            part = np.flatnonzero(due)
-        return self.encoder, self.matrix[part], self.label[part], self.weight[part]
+            part = part[self.rows["decided_at"].iloc[part] + self.window <= self._next]
+        weight = self.weight[part] * self._memory(self.rows.iloc[part])
+        return self.encoder, self.matrix[part], self.label[part], weight
 
     @property
     def _next(self) -> pd.Timestamp:
@@ -102,7 +106,15 @@ class Prepared:
             until = ((self._next - rows["decided_at"]) / MONTH).to_numpy()
             lower, upper = bounds.T
             bounds = np.column_stack([np.minimum(lower, until), np.where(upper > until, np.inf, upper)])
-        return self.encoder, self.encoder.matrix(rows), bounds, _mean_one(rows["weight"].to_numpy())
+        weight = _mean_one(rows["weight"].to_numpy()) * self._memory(rows)
+        return self.encoder, self.encoder.matrix(rows), bounds, weight
+
+    def _memory(self, rows: pd.DataFrame) -> np.ndarray:
+        """How much rows that are learnt from count by their age (n,), with mean 1."""
+        if self.half_life is None:
+            return np.ones(len(rows))
+        age = ((self._next - rows["decided_at"]) / MONTH).to_numpy()
+        return _mean_one(0.5 ** (age / self.half_life))
 
 
 @dataclass(frozen=True)
@@ -193,10 +205,11 @@ def prepare(use_case: "UseCase", frame: pd.DataFrame, as_of: datetime) -> Prepar
     if label.min() == label.max():
         raise OneClassOnly(label[0], len(label))
     window = use_case.outcome.label_milestone * MONTH if use_case.decision.period else NONE
+    learner = use_case.learner
     development, calibrating, evaluating = split(
         rows["decided_at"],
-        use_case.learner.calibration_share.value,
-        use_case.learner.evaluation_share.value,
+        learner.calibrating(len(rows)),
+        learner.evaluating(len(rows)),
         window,
     )
     seen = label[development]
@@ -217,32 +230,34 @@ def prepare(use_case: "UseCase", frame: pd.DataFrame, as_of: datetime) -> Prepar
         selection=followed.selection,
         horizon=use_case.outcome.label_milestone,
         window=window,
+        half_life=learner.half_life_months.value if learner.half_life_months else None,
     )
 
 
 def split(
     decided_at: pd.Series,
-    calibration_share: float,
-    evaluation_share: float,
+    calibrating: int,
+    evaluating: int,
     window: pd.Timedelta = NONE,
 ) -> tuple[slice, slice, slice]:
     """The slices (development, calibration, evaluation) of rows in the order of their decisions.
 
-    Decisions of one moment stay together, in the later part. The calibration part ends ``window`` before
+    ``calibrating``, ``evaluating``: the labels of these parts, about: decisions of one moment stay together,
+    in the later part. The calibration part ends ``window`` before
     the evaluation part begins; what lies between is in no part. Raises TooEarly when that leaves a part
     empty.
     """
     moments = decided_at.to_numpy()
     n = len(moments)
 
-    def cut(stop: int, share: float) -> int:
-        """The first of the newest rows before ``stop`` that are this share of all."""
-        at = min(stop - 1, max(0, stop - round(share * n)))
+    def cut(stop: int, newest: int) -> int:
+        """The first of so many of the newest rows before ``stop``."""
+        at = min(stop - 1, max(0, stop - newest))
         return int(np.searchsorted(moments, moments[at], side="left"))
 
-    second = cut(n, evaluation_share)
+    second = cut(n, evaluating)
     end = int(np.searchsorted(moments, moments[second] - window, side="left")) if window else second
-    first = cut(end, calibration_share) if end else 0
+    first = cut(end, calibrating) if end else 0
     if not 0 < first < end <= second < n:
         raise TooEarly(
             f"{n} labels were decided at only {decided_at.nunique()} moments, which leaves no room for "

@@ -328,7 +328,7 @@ class Run:
         loop, declaration = self.loop, self.declaration
         frame = matured.training_frame(loop, declaration, as_of)
         entries = [entry for entry in release.read(loop.warehouse, declaration.name) if entry.as_of <= as_of]
-        labels = int((frame["label_status"] == "observed").sum())
+        labels = int(matured.observed(frame).sum())
         rows = loop.warehouse.read(
             "engine",
             "select case_key, group_key, rank, probability, recommended_action as action, route"
@@ -409,14 +409,32 @@ class Run:
         return fitted.recalibrated(calibration.from_dict(live.evidence["details"]["calibrator"]))
 
     def answer(self, first: datetime) -> dict:
-        """The company lives the month under the decisions; whom it hired, and how good they truly are."""
+        """The company lives the month under the decisions; whom it hired, how good they truly are, and what
+        had been said of them."""
         with self.timed("company"):
             settings = self.loop.settings
             given = decided(self.loop.warehouse, [self.declaration])
             practice.answer(settings, f"{first - DAY:%Y-%m}", given)
             chances = self._chances()
             chosen = chances[chances.index.isin(hired(settings.landing, first))]
-            return {"hired": len(chosen), "quality": float(chosen.mean()) if len(chosen) else None}
+            row = {"hired": len(chosen), "quality": float(chosen.mean()) if len(chosen) else None}
+            said = self._said(chosen.index)
+            if len(said):
+                chance = chosen[said.index].to_numpy()
+                row |= {"hired_true": measures.expected(chance, said.to_numpy())}
+                row |= {"hired_ceiling": measures.expected(chance, chance)}
+            return row
+
+    def _said(self, cases: pd.Index) -> pd.Series:
+        """The probability that was said of those of these cases that were decided, by case."""
+        rows = self.loop.warehouse.read(
+            "engine",
+            "select case_key, probability from loop.decisions"
+            " where use_case = :use_case and case_key = any(:cases) order by case_key",
+            use_case=self.declaration.name,
+            cases=list(cases),
+        ).to_pandas()
+        return rows.set_index("case_key")["probability"]
 
     def _chances(self) -> pd.Series:
         """The true probability of a good outcome at the milestone that is learnt, by case."""
@@ -439,8 +457,7 @@ def read_by_the_loop(declaration: UseCase) -> tuple[str, ...]:
 
 def _seen(frame: pd.DataFrame, champion: Fitted, as_of: datetime) -> dict:
     """What is told of a champion by the outcomes of the last quarter that it did not learn from."""
-    known = (frame["label_status"] == "observed") & frame["selected"].astype(bool)
-    rows = frame[known & (frame["label_known_at"] > as_of - timedelta(days=SEEN_DAYS))]
+    rows = frame[matured.observed(frame) & (frame["label_known_at"] > as_of - timedelta(days=SEEN_DAYS))]
     rows = matured.unseen(rows, champion)
     told = measures.seen(rows["label"].to_numpy(), champion.probability(rows)) if len(rows) else {}
     return {"labels": len(rows), **told}

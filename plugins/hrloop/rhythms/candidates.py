@@ -19,10 +19,12 @@ from hrloop.learning.architecture import Architecture
 from hrloop.release.registry import EVIDENCE_FILE
 from hrloop.rhythms import Loop, matured
 from hrloop.usecase import UseCase
+from hrloop.warehouse import steps
 
 NEWEST = timedelta(days=31)  # exports come once a month
 ABOUT_SHOWN = 10  # of what is new about a version: an owner reads no more, and MLflow's page holds no more
-Pace = Literal["weekly", "monthly", "quarterly"]
+YEAR = timedelta(days=365)
+Pace = Literal["weekly", "monthly"]
 
 
 def try_one(
@@ -39,9 +41,11 @@ def try_one(
     """Fit a version, measure it, and put the verdict on record: a proposed version, or why there is none.
 
     ``about``: what is new about it, in words for its owner. Returns verdict, version (None unless it was
-    proposed), reasons, the numbers of labels, and the drift of the newest cases.
+    proposed), reasons, the numbers of labels, the error spent on it (``alpha``), and the drift of the newest
+    cases. Where no label came since the last version was compared, none is fitted.
     """
     try:
+        alpha = _error(loop, declaration, frame, champion, as_of, rhythm, pace) if champion else None
         fitted = fit(declaration, frame, as_of, architecture)
     except TooEarly as reason:
         finding = release.Finding("insufficient_evidence", str(reason), (str(reason),))
@@ -51,7 +55,6 @@ def try_one(
     if champion is None:
         finding = first(declaration, frame, fitted, as_of, about, alarm)
     else:
-        alpha = comparison.error_of_a_run(declaration.promotion.false_promotions_a_year, pace)
         finding = successor(loop, declaration, frame, fitted, champion, as_of, alpha, about, alarm)
     version = None
     if finding.verdict == "promote":
@@ -66,9 +69,35 @@ def try_one(
         "reasons": list(finding.reasons),
         "labels": finding.details["labels"],
         "evaluation_labels": finding.details["evaluation_labels"],
+        "alpha": alpha,
         "model": fitted.identity,
         "drift": {"raised": alarm.raised, "words": str(alarm)} if alarm else None,
     }
+
+
+def _error(
+    loop: Loop,
+    declaration: UseCase,
+    frame: pd.DataFrame,
+    champion: release.Serving,
+    as_of: datetime,
+    rhythm: str,
+    pace: Pace,
+) -> float:
+    """What a comparison with the champion may err by now. Raises TooEarly where that is nothing."""
+    with loop.warehouse.engine("engine").connect() as connection:
+        runs = steps.done_between(connection, rhythm, declaration.name, as_of - YEAR, as_of)
+    compared = {at: summary["alpha"] for at, summary in runs if summary.get("alpha")}
+    since = max([moment.parse(champion.fitted.as_of), *compared])
+    known_at = frame.loc[matured.observed(frame), "label_known_at"]
+    budget = getattr(declaration.promotion.false_promotions_a_year, pace).value
+    new, a_year = (int((known_at > time).sum()) for time in (since, as_of - YEAR))
+    error = comparison.error_of_a_run(budget, new, a_year, sum(compared.values()), declaration.promotion)
+    if new == 0:
+        raise TooEarly(f"no outcome became known since {moment.text(since)}, when the last were learnt from")
+    if error == 0:
+        raise TooEarly(f"the {pace} comparisons of the last year have used up the error that it may have")
+    return error
 
 
 def first(
@@ -216,7 +245,7 @@ def finding_of(
 
 
 def _observed(frame: pd.DataFrame) -> int:
-    return int((frame["label_status"] == "observed").sum())
+    return int(matured.observed(frame).sum())
 
 
 def _named(figures: dict, suffix: str) -> dict:

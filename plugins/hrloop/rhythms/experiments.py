@@ -60,7 +60,7 @@ def _begin(loop: Loop, declaration: UseCase, champion: release.Serving, as_of: d
     if found.winner == matured.architecture_of(declaration, champion.fitted):
         return {"verdict": "keep", "reasons": ["no architecture did better than the champion's"], **told}
     fitted = fit(declaration, frame, as_of, found.winner)
-    alpha = comparison.error_of_a_run(declaration.promotion.false_promotions_a_year, "quarterly")
+    alpha = comparison.error_of_an_experiment(declaration.promotion.false_promotions_a_year)
     about = (f"{trials[0]['family']}: {trials[0]['parameters']}",)
     finding = candidates.successor(loop, declaration, frame, fitted, champion, as_of, alpha, about)
     if finding.verdict == "keep":
@@ -180,7 +180,7 @@ def _level(declaration: UseCase, running: Experiment, day: int, labels: int) -> 
     due = max((one for one in running.looks if one <= day), default=None)
     if due is None or labels == 0 or any(made >= due or had >= labels for made, had in done):
         return None
-    alpha = comparison.error_of_a_run(declaration.promotion.false_promotions_a_year, "quarterly")
+    alpha = comparison.error_of_an_experiment(declaration.promotion.false_promotions_a_year)
     last = running.looks[-1]
     days, information = [made for made, _ in done] + [day], [had for _, had in done] + [labels]
     fractions = [min(1.0, one / last) for one in days]

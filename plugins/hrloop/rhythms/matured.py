@@ -98,11 +98,15 @@ def compared(rows: pd.DataFrame, candidate: Fitted, reference: Fitted) -> pd.Dat
     )
 
 
+def observed(frame: pd.DataFrame) -> pd.Series:
+    """Which decisions of a training frame (n,) were selected and have an observed label."""
+    return (frame["label_status"] == "observed") & frame["selected"].astype(bool)
+
+
 def labels_a_month(frame: pd.DataFrame, as_of: datetime) -> float:
     """Labels of a training frame that became known per month of 30.4 days, over the last quarter."""
-    observed = (frame["label_status"] == "observed") & frame["selected"].astype(bool)
     recent = frame["label_known_at"] > as_of - pd.Timedelta(days=VOLUME_DAYS)
-    return float((observed & recent).sum()) / (VOLUME_DAYS / 30.4)
+    return float((observed(frame) & recent).sum()) / (VOLUME_DAYS / 30.4)
 
 
 def recommended(declaration: UseCase, fitted: Fitted, cases: pd.DataFrame) -> np.ndarray:

@@ -64,6 +64,20 @@ def summary_of_done(connection: Connection, step: str, use_case: str, as_of: dat
     )
 
 
+def done_between(
+    connection: Connection, step: str, use_case: str, after: datetime, before: datetime
+) -> list[tuple[datetime, dict]]:
+    """(as_of, summary) of each run that is done, later than ``after`` and earlier than ``before``."""
+    query = select(steps.c.as_of, steps.c.summary).where(
+        steps.c.step == step,
+        steps.c.use_case == use_case,
+        steps.c.state == "done",
+        steps.c.as_of > after,
+        steps.c.as_of < before,
+    )
+    return [(as_of, summary) for as_of, summary in connection.execute(query.order_by(steps.c.as_of))]
+
+
 def pending(
     connection: Connection,
     step: str,
