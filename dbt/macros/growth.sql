@@ -14,10 +14,10 @@
 
    A part that is built for another as_of than the whole was begun for would leave a gap: it is refused. #}
 {% macro known_since() -%}
-    {%- if 'known_since' not in model -%}
+    {%- if execute and 'known_since' not in model -%}
         {%- do model.update({'known_since': _asked_known_since()}) -%}
     {%- endif -%}
-    {{ return(model['known_since']) }}
+    {{ return(model['known_since'] if execute else none) }}
 {%- endmacro %}
 
 
