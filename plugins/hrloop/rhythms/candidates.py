@@ -45,7 +45,11 @@ def try_one(
     cases. Where no label came since the last version was compared, none is fitted.
     """
     try:
-        alpha = _error(loop, declaration, frame, champion, as_of, rhythm, pace) if champion else None
+        alpha = (
+            error_of_a_run(loop, declaration, frame, champion.fitted, as_of, rhythm, pace)
+            if champion
+            else None
+        )
         fitted = fit(declaration, frame, as_of, architecture)
     except TooEarly as reason:
         finding = release.Finding("insufficient_evidence", str(reason), (str(reason),))
@@ -75,20 +79,24 @@ def try_one(
     }
 
 
-def _error(
+def error_of_a_run(
     loop: Loop,
     declaration: UseCase,
     frame: pd.DataFrame,
-    champion: release.Serving,
+    champion: Fitted,
     as_of: datetime,
     rhythm: str,
     pace: Pace,
 ) -> float:
-    """What a comparison with the champion may err by now. Raises TooEarly where that is nothing."""
+    """What a comparison with the champion may err by now (``comparison.error_of_a_run``).
+
+    New are the labels that became known since this rhythm compared last, and since the champion was learnt.
+    Raises TooEarly where there are none, or the year's error is used up.
+    """
     with loop.warehouse.engine("engine").connect() as connection:
         runs = steps.done_between(connection, rhythm, declaration.name, as_of - YEAR, as_of)
     compared = {at: summary["alpha"] for at, summary in runs if summary.get("alpha")}
-    since = max([moment.parse(champion.fitted.as_of), *compared])
+    since = max([moment.parse(champion.as_of), *compared])
     known_at = frame.loc[matured.observed(frame), "label_known_at"]
     budget = getattr(declaration.promotion.false_promotions_a_year, pace).value
     new, a_year = (int((known_at > time).sum()) for time in (since, as_of - YEAR))
