@@ -30,6 +30,7 @@ from benchmarks import (
     growth,
     learning,
     load,
+    replay,
     warehouse,
 )
 
@@ -46,6 +47,7 @@ def measure(sizes: list[int], progress: Console) -> list[Row]:
         rows.extend(run())
 
     with _installation() as (wh, settings):
+        add("a replayed month", lambda: replay.run(wh, use_case))
         for n in sizes:
             add(f"load, {n:,} rows", lambda n=n: load.run(wh, n))
             add(f"completeness, {n:,} rows", lambda n=n: completeness.run(wh, n))

@@ -80,7 +80,7 @@
 {% macro is_named_anew(staged, key, column) -%}
     {%- if is_incremental() -%}
         {{ column }} in (
-            select named.{{ column }}
+            select named.{{ column.split('.')[-1] }}
             from {{ staged }} as named
             where {{ has_new_version(staged, key) }}
         )
@@ -119,6 +119,18 @@
 {%- endmacro %}
 
 
+{# For a data test: whether a row was written since the build began, which the row of stg_loop__build tells by when
+   it was written itself (xmin, the transaction). All others the build before has tested, or this one would not
+   grow from it; true where everything is built anew. #}
+{% macro is_written() -%}
+    {%- if execute and known_since() -%}
+        age(xmin) <= (select age(build.xmin) from {{ standing('staging', 'stg_loop__build') }} as build)
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+
 {# dbt's way to put rows in place of others of their keys, without what it asks the catalogue on the way: columns
    and comments are those of when all was built anew, as another project is.
 
@@ -140,7 +152,9 @@
         create temporary table grown on commit drop as (
             {{ sql }}
         );
-        delete from {{ target }} where ({{ key | join(', ') }}) in (select {{ key | join(', ') }} from grown);
+        {% if key -%}
+            delete from {{ target }} where ({{ key | join(', ') }}) in (select {{ key | join(', ') }} from grown);
+        {%- endif %}
         insert into {{ target }} ({{ standing[0] }}) select {{ standing[0] }} from grown
     {% endcall %}
     {%- if load_result('main').response.rows_affected * 10 > standing[1] -%}

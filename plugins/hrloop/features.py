@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 from sqlalchemy import text
 
 from hrloop import labels
@@ -97,7 +98,7 @@ def training_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.Data
             outcomes.value as label,
             case
                 when outcomes.status in ('observed', 'censored')
-                    then (least(outcomes.ended_on, outcomes.due_on) - outcomes.starts_on) / {MONTH}
+                    then (least(outcomes.ended_on, outcomes.due_on) - outcomes.starts_on)::double precision / {MONTH}
             end as follow_up,
             outcomes.known_from as label_known_at,
             {columns}
@@ -118,13 +119,14 @@ def training_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.Data
             decisions.use_case = :use_case
             and decisions.decided_at < :as_of
             and decisions.known_at <= :as_of
-        order by decisions.decided_at, decisions.decision_id collate "C"
         """,  # noqa: S608 - as above; the milestone is an integer
         use_case=use_case.name,
         as_of=as_of,
     )
+    # Put in order here: Postgres would sort whole rows, on disk where they are many.
+    order = pc.sort_indices(rows, [("decided_at", "ascending"), ("decision_id", "ascending")])
     table = labels.to_pandas(
-        rows, numbers=[*_numbers(use_case), "selection_propensity", "label", "follow_up"]
+        rows.take(order), numbers=[*_numbers(use_case), "selection_propensity", "label", "follow_up"]
     )
     decision = ["decision_id", *KEYS, "period", "decided_at", "origin", "selected", "selection_propensity"]
     label = ["label_status", "label", "follow_up", "label_known_at"]

@@ -66,6 +66,7 @@ earlier_applications as (
 first_stage_events as (
 
     select * from {{ ref('int_first_stage_events') }}
+    where {{ is_changed('application_id') }}
 
 ),
 

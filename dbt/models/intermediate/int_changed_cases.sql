@@ -5,8 +5,10 @@
 -- months that something became known about since the build before. Where everything is built anew nothing
 -- reads it, and it is empty: nothing becomes known after infinity.
 --
+-- Not materialised, so that of tables that are read more than once only the new rows are kept.
+--
 -- A row that names another application, candidate or requisition than it did before changes both.
-with applications as (
+with applications as not materialized (
 
     select
         application_id,
@@ -17,7 +19,7 @@ with applications as (
 
 ),
 
-events as (
+events as not materialized (
 
     select
         event_id,
@@ -34,7 +36,7 @@ requisitions as (
     select
         requisition_id,
         known_from
-    from {{ ref('stg_ats__requisitions') }}
+    from {{ ref('int_requisition_versions') }}
 
 ),
 

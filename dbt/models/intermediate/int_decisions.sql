@@ -1,4 +1,4 @@
-{{ config(unique_key=['use_case', 'case_key'], pre_hook="{{ forget_changed('case_key') }}") }}
+{{ config(pre_hook="{{ forget_changed('case_key') }}") }}
 
 -- Every decision, once: those of the loop as they were recorded, and before them those that people made
 -- alone, as they were first known. A use case that is not declared has none.
@@ -18,6 +18,7 @@ with applications as (
 first_stage_events as (
 
     select * from {{ ref('int_first_stage_events') }}
+    where {{ is_changed('application_id') }}
 
 ),
 

@@ -1,32 +1,14 @@
-{{ config(unique_key='case_key', pre_hook=["{{ forget_changed('case_key') }}", "{{ join_in_bulk() }}"]) }}
+{{ config(
+    unique_key=['case_key', 'milestone_months'],
+    pre_hook=["{{ forget_changed('case_key') }}", "{{ join_in_bulk() }}"],
+) }}
 {%- set report_grace_days = declared('recruitment', 'report_grace_days', 'integer') %}
 
 -- What became of each hire, at each milestone, as it was known over time.
 --
 -- A status changes when the milestone comes, when the time to report is over, or when somebody learns
 -- something: these are the change points. Between two of them nothing changes.
-with decisions as (
-
-    select * from {{ ref('int_decisions') }}
-
-),
-
-hires as (
-
-    select
-        decisions.decision_id,
-        decisions.use_case,
-        decisions.case_key,
-        hires.employee_key,
-        hires.hired_on,
-        hires.known_from as hire_known_from,
-        coalesce(hires.known_to, 'infinity') as hire_known_to
-    from {{ ref('int_hires') }} as hires
-    inner join decisions on hires.application_id = decisions.case_key and decisions.use_case = 'recruitment'
-
-),
-
-milestones as (
+with milestones as (
 
     select
         milestone_months,
@@ -35,19 +17,38 @@ milestones as (
 
 ),
 
+hires as (
+
+    select
+        application_id as case_key,
+        employee_key,
+        hired_on,
+        known_from as hire_known_from,
+        coalesce(known_to, 'infinity') as hire_known_to
+    from {{ ref('int_hires') }}
+
+),
+
+first_days as (
+
+    select distinct hired_on
+    from hires
+
+),
+
 due_dates as (
 
     select
-        hires.*,
+        first_days.hired_on,
         milestones.milestone_months,
-        (hires.hired_on + make_interval(months => milestones.previous_months))::date as previous_due_on,
-        (hires.hired_on + make_interval(months => milestones.milestone_months))::date as due_on
-    from hires
+        (first_days.hired_on + make_interval(months => milestones.previous_months))::date as previous_due_on,
+        (first_days.hired_on + make_interval(months => milestones.milestone_months))::date as due_on
+    from first_days
     cross join milestones
 
 ),
 
-every_due as (
+dates as (
 
     select
         due_dates.*,
@@ -58,18 +59,89 @@ every_due as (
 
 ),
 
+new_reviews as (
+
+    select
+        employee_key,
+        period_end
+    from {{ ref('stg_hris__reviews') }}
+    where {{ has_new_version(ref('stg_hris__reviews'), 'review_id') }}
+
+),
+
+-- The milestones that something new is said of: all of a changed case and of somebody who left; else those
+-- that came, or whose time to report is over, and those that a new review can speak for.
+renewed as (
+
+    select
+        hires.case_key,
+        milestones.milestone_months
+    from hires
+    cross join milestones
+    where
+        {{ is_changed('hires.case_key') }}
+        or {{ is_named_anew(ref('stg_hris__terminations'), 'employee_key', 'hires.employee_key') }}
+
+    union
+
+    select
+        hires.case_key,
+        dates.milestone_months
+    from hires
+    inner join dates on hires.hired_on = dates.hired_on
+    where {{ is_new('dates.due_at') }} or {{ is_new('dates.report_by_at') }}
+
+    union
+
+    select
+        hires.case_key,
+        dates.milestone_months
+    from hires
+    inner join new_reviews on hires.employee_key = new_reviews.employee_key
+    inner join dates
+        on
+            hires.hired_on = dates.hired_on
+            and new_reviews.period_end > dates.previous_due_on
+            and new_reviews.period_end <= dates.report_by
+
+),
+
+decisions as (
+
+    select
+        decision_id,
+        use_case,
+        case_key
+    from {{ ref('int_decisions') }}
+    where
+        use_case = 'recruitment'
+        and {{ 'case_key in (select renewed.case_key from renewed)' if is_incremental() else 'true' }}
+
+),
+
+-- All milestones of the cases concerned: which of them a review speaks for is told among all.
 due as (
 
-    select * from every_due
-    where
-        {{ is_changed('case_key') }}
-        or case_key in (
-            select coming.case_key
-            from every_due as coming
-            where {{ is_new('coming.due_at') }} or {{ is_new('coming.report_by_at') }}
-        )
-        or {{ is_named_anew(ref('stg_hris__reviews'), 'review_id', 'employee_key') }}
-        or {{ is_named_anew(ref('stg_hris__terminations'), 'employee_key', 'employee_key') }}
+    select
+        decisions.decision_id,
+        decisions.use_case,
+        hires.*,
+        dates.milestone_months,
+        dates.previous_due_on,
+        dates.due_on,
+        dates.report_by,
+        dates.due_at,
+        dates.report_by_at,
+        {{ 'renewed.case_key is not null' if is_incremental() else 'true' }} as is_renewed
+    from hires
+    inner join decisions on hires.case_key = decisions.case_key
+    inner join dates on hires.hired_on = dates.hired_on
+    {%- if is_incremental() %}
+        left join renewed
+            on
+                hires.case_key = renewed.case_key
+                and dates.milestone_months = renewed.milestone_months
+    {%- endif %}
 
 ),
 
@@ -79,6 +151,7 @@ reviews as (
     select distinct on (due.decision_id, due.hire_known_from, reviews.review_id, reviews.known_from)
         due.decision_id,
         due.milestone_months,
+        due.is_renewed,
         due.hire_known_from,
         reviews.review_id,
         reviews.rating,
@@ -123,6 +196,7 @@ departures as (
             and due.due_on > terminations.terminated_on
             and due.hire_known_to > terminations.known_from
             and due.hire_known_from < coalesce(terminations.known_to, 'infinity')
+    where due.is_renewed
 
 ),
 
@@ -130,28 +204,35 @@ change_points as (
 
     select decision_id, milestone_months, hire_known_from, hire_known_from as known_at
     from due
+    where is_renewed
 
     union
 
     select decision_id, milestone_months, hire_known_from, due_at
     from due
-    where due_at > hire_known_from and due_at < hire_known_to and due_at <= {{ as_of() }}
+    where is_renewed and due_at > hire_known_from and due_at < hire_known_to and due_at <= {{ as_of() }}
 
     union
 
     select decision_id, milestone_months, hire_known_from, report_by_at
     from due
-    where report_by_at > hire_known_from and report_by_at < hire_known_to and report_by_at <= {{ as_of() }}
+    where
+        is_renewed
+        and report_by_at > hire_known_from
+        and report_by_at < hire_known_to
+        and report_by_at <= {{ as_of() }}
 
     union
 
     select decision_id, milestone_months, hire_known_from, known_from
     from reviews
+    where is_renewed
 
     union
 
     select decision_id, milestone_months, hire_known_from, known_to
     from reviews
+    where is_renewed
 
     union
 
@@ -206,6 +287,7 @@ facts as (
             and spans.milestone_months = due.milestone_months
             and spans.hire_known_from = due.hire_known_from
             and spans.known_from < due.hire_known_to
+            and due.is_renewed
     left join departures
         on
             spans.decision_id = departures.decision_id

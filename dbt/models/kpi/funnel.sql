@@ -11,17 +11,7 @@ with applications as (
 
 stages as (
 
-    select
-        application_id,
-        bool_or(stage = 'screened') as is_screened,
-        bool_or(stage = 'interview') as is_interviewed,
-        bool_or(stage = 'offer') as is_offered,
-        bool_or(stage = 'hired') as is_hired,
-        bool_or(stage = 'rejected') as is_rejected,
-        bool_or(stage = 'withdrawn') as is_withdrawn
-    from {{ ref('stg_ats__application_events') }}
-    where known_to is null
-    group by application_id
+    select * from {{ ref('int_first_stage_events') }}
 
 )
 
@@ -29,13 +19,13 @@ select
     applications.applied_month,
     applications.source_channel,
     count(*)::integer as applied,
-    (count(*) filter (where stages.is_screened))::integer as screened,
-    (count(*) filter (where stages.is_interviewed))::integer as interviewed,
-    (count(*) filter (where stages.is_offered))::integer as offered,
-    (count(*) filter (where stages.is_hired))::integer as hired,
-    (count(*) filter (where stages.is_rejected))::integer as rejected,
-    (count(*) filter (where stages.is_withdrawn))::integer as withdrawn,
-    (count(*) filter (where stages.application_id is null))::integer as still_open
+    (count(*) filter (where 'screened' = any(stages.reached)))::integer as screened,
+    (count(*) filter (where 'interview' = any(stages.reached)))::integer as interviewed,
+    (count(*) filter (where 'offer' = any(stages.reached)))::integer as offered,
+    (count(*) filter (where 'hired' = any(stages.reached)))::integer as hired,
+    (count(*) filter (where 'rejected' = any(stages.reached)))::integer as rejected,
+    (count(*) filter (where 'withdrawn' = any(stages.reached)))::integer as withdrawn,
+    (count(*) filter (where stages.reached is null))::integer as still_open
 from applications
 left join stages on applications.application_id = stages.application_id
 group by applications.applied_month, applications.source_channel

@@ -1,4 +1,4 @@
-{{ config(unique_key=['use_case', 'case_key'], pre_hook="{{ forget_changed('case_key') }}") }}
+{{ config(pre_hook="{{ forget_changed('case_key') }}") }}
 {%- set positive_action = declared('attrition', 'positive_action', 'text') %}
 with decisions as (
 

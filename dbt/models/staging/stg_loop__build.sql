@@ -53,14 +53,12 @@ new_batches as (
 
 ),
 
--- Rows that the last build did not know, although they were known by its as_of.
-late as (
+-- When the first of their rows became known: not by the last build's as_of, or it would have lacked them.
+first_new as (
     {% for table in raw_tables() %}
-        select 1 as found
+        select min(_known_at) as known_at
         from {{ source('raw', table) }}
-        where
-            _batch_id in (select new_batches.batch_id from new_batches)
-            and _known_at <= (select last_done.as_of from last_done)
+        where _batch_id = any(array(select new_batches.batch_id from new_batches))
         {% if not loop.last %}
             union all
         {% endif %}
@@ -76,7 +74,7 @@ select
             and begun.stands_on -> 'project' = last_done.stands_on -> 'project'
             and last_done.stands_on ->> 'part' in ('', begun.stands_on ->> 'part')
             and begun.stands_on -> 'batches' @> (last_done.stands_on -> 'batches')
-            and not exists (select from late)
+            and not coalesce((select min(first_new.known_at) from first_new) <= last_done.as_of, false)
             then last_done.as_of
         else '-infinity'
     end as since

@@ -3,6 +3,12 @@
 
 select {{ columns | join(', ') }}
 from {{ model }}
+where
+    ({{ columns | join(', ') }}) in (
+        select {{ columns | join(', ') }}
+        from {{ model }}
+        where {{ is_written() }}
+    )
 group by {{ columns | join(', ') }}
 having count(*) > 1
 

@@ -10,6 +10,7 @@ with versions as (
         coalesce(known_to, 'infinity') as known_to,
         lead(known_from) over (partition by {{ key | join(', ') }} order by known_from) as next_from
     from {{ model }}
+    where {{ is_written() }}
 
 )
 

@@ -53,9 +53,13 @@ def _statements(table: Table) -> list[str]:
             for name in [*table.columns, *pseudonyms]
         ),
         f"comment on table {table.raw} is '{description} Values as delivered, as text.'",
-        # Rows of a batch lie together, so a block range index finds them at hardly any cost on load.
-        f"create index if not exists {table.relation}_batch on {table.raw}"
-        " using brin (_batch_id) with (pages_per_range = 32, autosummarize = on)",
+        # Rows of a batch lie together, and so do those that became known together: block range indexes find
+        # them at hardly any cost on load.
+        *(
+            f"create index if not exists {table.relation}_{name} on {table.raw}"
+            f" using brin ({column}) with (pages_per_range = 32, autosummarize = on)"
+            for name, column in (("batch", "_batch_id"), ("known", "_known_at"))
+        ),
         f"""create table if not exists {table.quarantine} (
             batch_id text not null, row_number bigint not null, rules text[] not null, detail text not null,
             original jsonb not null, quarantined_as_of timestamptz, readmitted_as_of timestamptz,
