@@ -98,7 +98,9 @@ def training_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.Data
             outcomes.value as label,
             case
                 when outcomes.status in ('observed', 'censored')
-                    then (least(outcomes.ended_on, outcomes.due_on) - outcomes.starts_on)::float8 / {MONTH}
+                    then
+                        (least(outcomes.ended_on, outcomes.due_on) - outcomes.starts_on)::double precision
+                        / {MONTH}
             end as follow_up,
             outcomes.known_from as label_known_at,
             {columns}
