@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 import small_company as company
+from hrloop import as_of as moment
 from hrloop import transform
 from hrloop.settings import Settings
 from hrloop.warehouse.fingerprint import fingerprint
@@ -133,6 +134,13 @@ def grown(standing):
 def test_it_grows_from_the_last_build_that_came_to_its_end(grown):
     company.build(grown, HALF + DAY, select=[BEGIN])
     assert grows_from(grown) == HALF
+
+
+@pytest.mark.parametrize(("done", "from_there"), [(HALF, True), (HALF - DAY, False), (None, False)])
+def test_it_grows_from_where_it_stands_by_the_record_alone(grown, done, from_there):
+    variables = {"done": moment.text(done) if done else "", **company.DECLARED}
+    company.build(grown, HALF + DAY, select=[BEGIN], declared=variables)
+    assert grows_from(grown) == (HALF if from_there else None)
 
 
 @pytest.mark.parametrize(

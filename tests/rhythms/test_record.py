@@ -93,7 +93,9 @@ def test_one_build_serves_several_as_ofs_and_stands_at_the_highest(loop):
     intake.record_build(loop, plan)
     assert rows(loop)["warehouse"] == ("done", {})
     intake.record_build(loop, intake.plan_build(loop, [latest]))
-    assert intake.plan_build(loop, [AS_OF])["variables"]["as_of"] == "2026-09-03T06:00:00Z", "never back"
+    again = intake.plan_build(loop, [AS_OF])["variables"]
+    assert again["as_of"] == "2026-09-03T06:00:00Z", "never back"
+    assert again["done"] == "2026-09-03T06:00:00Z"
 
 
 def test_each_declaration_reaches_dbt_under_its_own_name(loop, tmp_path):

@@ -4,9 +4,11 @@
 --
 -- Where the last build came to its end (stg_loop__build_done is written last) and all that it stood on stands
 -- unchanged, with nothing new that was known by then, the warehouse grows from there: `since`. So does a part
--- of it where the last build was of the same part, or of the whole.
+-- of it where the last build was of the same part, or of the whole. Where data tests are tasks of their own,
+-- after the last model, `done` says which build has come through them.
 {%- set last = standing('staging', 'stg_loop__build') %}
 {%- set done = standing('staging', 'stg_loop__build_done') %}
+{%- set on_record = var('done', none) %}
 {%- set can_grow = last is not none and done is not none and not flags.FULL_REFRESH %}
 with passed as (
 
@@ -70,6 +72,9 @@ select
     case
         when
             last_done.as_of <= {{ as_of() }}
+            {%- if on_record is not none %}
+                and last_done.as_of = nullif('{{ on_record }}', '')::timestamptz
+            {%- endif %}
             and begun.stands_on -> 'declarations' = last_done.stands_on -> 'declarations'
             and begun.stands_on -> 'project' = last_done.stands_on -> 'project'
             and last_done.stands_on ->> 'part' in ('', begun.stands_on ->> 'part')

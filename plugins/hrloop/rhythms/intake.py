@@ -106,7 +106,9 @@ def plan_build(loop: Loop, as_ofs: list[datetime]) -> dict:
     """What to build for these as_ofs: the warehouse stands at the highest as_of ever asked of it.
 
     Earlier ones are read out of its time columns, so the order of a backfill does not matter. Returns
-    {"as_ofs": [text], "variables": {"as_of": text, "use_cases": {…}}} and records that the build runs.
+    {"as_ofs": [text], "variables": {"as_of": text, "done": text, "use_cases": {…}}} and records that the
+    build runs. ``done``: where the warehouse stands by the record, empty where nowhere: from there alone it
+    may grow, as a build whose data tests failed in tasks of their own is not on record.
     """
     with loop.warehouse.engine("engine").begin() as connection:
         latest = steps.latest_done(connection, "warehouse")
@@ -115,7 +117,11 @@ def plan_build(loop: Loop, as_ofs: list[datetime]) -> dict:
     highest = max([*as_ofs, latest] if latest else as_ofs)
     return {
         "as_ofs": [moment.text(as_of) for as_of in as_ofs],
-        "variables": {"as_of": moment.text(highest), **variables(loop)},
+        "variables": {
+            "as_of": moment.text(highest),
+            "done": moment.text(latest) if latest else "",
+            **variables(loop),
+        },
     }
 
 
