@@ -14,23 +14,29 @@ def weights_of(frame: pd.DataFrame, use_case, **changes) -> propensity.Weights:
     return propensity.weigh(frame, frame["selected"].to_numpy(), encoder, selection, seed=1)
 
 
-def test_weights_recover_the_mean_of_everyone(company, use_case):
+@pytest.fixture
+def hardly_floored(use_case):
+    """The floor so low that weights can do what they are for where columns tell who is selected."""
+    return use_case.selection.propensity_floor.model_copy(update={"value": 0.02})
+
+
+def test_weights_recover_the_mean_of_everyone(company, use_case, hardly_floored):
     """Those selected are better than all; weighted, they are as good as all."""
     selected_bias, weighted_bias = [], []
     for seed in range(6):
         frame = company(8000, seed=seed, selectivity=1.5)
         selected = frame[frame["selected"]]
-        weight = weights_of(frame, use_case).weight
+        weight = weights_of(frame, use_case, propensity_floor=hardly_floored).weight
         selected_bias.append(selected["truth"].mean() - frame["truth"].mean())
         weighted_bias.append(np.average(selected["truth"], weights=weight) - frame["truth"].mean())
     assert np.mean(selected_bias) > 0.05
     assert abs(np.mean(weighted_bias)) < 0.015
 
 
-def test_logged_propensities_are_used_as_they_are(company, use_case):
+def test_logged_propensities_are_used_as_they_are(company, use_case, hardly_floored):
     frame = company(3000)
     frame["selection_propensity"] = frame["true_propensity"]
-    weights = weights_of(frame, use_case)
+    weights = weights_of(frame, use_case, propensity_floor=hardly_floored)
     expected = 1 / frame.loc[frame["selected"], "true_propensity"].to_numpy()
     np.testing.assert_allclose(weights.weight, expected / expected.mean())
     assert (weights.logged, weights.estimated) == (int(frame["selected"].sum()), 0)
