@@ -73,3 +73,8 @@ def test_no_year_has_more_than_its_budget(error):
             spent[day] = 0.0
     assert max(sum(e for d, e in spent.items() if last - 365 < d <= last) for last in spent) <= 0.26 + 1e-9
     assert sum(spent.values()) > 0.4
+
+
+def test_where_nothing_became_known_for_a_year_there_is_nothing_to_compare(error):
+    with pytest.raises(TooEarly, match="no outcome became known since 2026-02-05"):
+        error(400, labels([10, 20]))

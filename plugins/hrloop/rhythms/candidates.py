@@ -90,13 +90,14 @@ def error_of_a_run(
 ) -> float:
     """What a comparison with the champion may err by now (``comparison.error_of_a_run``).
 
-    New are the labels that became known since this rhythm compared last, and since the champion was learnt.
+    New are the labels that became known since this rhythm compared last, and since the champion was learnt,
+    within a year: what is new is a part of a year's labels.
     Raises TooEarly where there are none, or the year's error is used up.
     """
     with loop.warehouse.engine("engine").connect() as connection:
         runs = steps.done_between(connection, rhythm, declaration.name, as_of - YEAR, as_of)
     compared = {at: summary["alpha"] for at, summary in runs if summary.get("alpha")}
-    since = max([moment.parse(champion.as_of), *compared])
+    since = max([moment.parse(champion.as_of), as_of - YEAR, *compared])
     known_at = frame.loc[matured.observed(frame), "label_known_at"]
     budget = getattr(declaration.promotion.false_promotions_a_year, pace).value
     new, a_year = (int((known_at > time).sum()) for time in (since, as_of - YEAR))
