@@ -17,7 +17,7 @@ MONTHS = 3  # the first warms up
 
 
 def run(wh: Warehouse, use_case: UseCase) -> list[Row]:
-    """Seconds of a month of the company of `make proof`, in a warehouse that nothing was put into yet."""
+    """Seconds of a month of a small company, in a warehouse that nothing was put into yet."""
     setting = Setting(use_case.name, 800, history=6, months=MONTHS, change=1, milestone=3, weeks=1)
     with tempfile.TemporaryDirectory() as home:
         folder, case = Path(home), Case("steady", 1, "static")

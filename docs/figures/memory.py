@@ -7,7 +7,6 @@ who applied in the last half year. One company a scenario: differences of 0.005 
 """
 
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +14,7 @@ from hrloop import features, learning, practice, usecase
 from hrloop.learning.training import MONTH
 from hrloop.replay import measures, runs
 from hrloop.replay.runs import Setting
+from hrloop.rhythms import matured
 from hrloop.settings import Settings
 from hrloop.usecase import Count, UseCase
 from hrloop.warehouse import EmbeddedServer, Warehouse, open_warehouse
@@ -56,7 +56,7 @@ def _tried(server: Warehouse, scenario: str, folder: Path) -> list[str]:
     settings = server.settings.model_copy(
         update={"home": folder, "landing_dir": None, "database": runs.database_of(folder)}
     )
-    warehouse = replace(server, database=settings.database, settings=settings, _engines={})
+    warehouse = runs.warehouse_of(server, settings)
     declared = usecase.load(USE_CASE, folder / "project")
     as_of = runs.arrival(setting, 0)
     frame = features.training_frame(warehouse, declared, as_of)
@@ -64,7 +64,7 @@ def _tried(server: Warehouse, scenario: str, folder: Path) -> list[str]:
     chances = practice.truth(settings).set_index("application_id")[f"probability_good_at_{MILESTONE}"]
     newest = frame[frame["decided_at"] > as_of - LAST * MONTH].reset_index(drop=True)
     chance = newest["case_key"].map(chances).to_numpy()
-    labels = int((frame["label_status"] == "observed").sum())
+    labels = int(matured.observed(frame).sum())
     rows = []
     for held_out, half_life, floor in WAYS:
         fitted = learning.fit(_declared(declared, held_out, half_life, floor), frame, as_of)

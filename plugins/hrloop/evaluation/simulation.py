@@ -109,7 +109,7 @@ SIZES = (150, 300, 600)
 LEVELS = (0.025, 0.005)
 # A year's runs that meet new labels: where these come evenly, and where they come once a month.
 EVENLY = {"weekly": 52, "monthly": 12}
-BY_THE_MONTH = {"weekly": 12}
+BY_THE_MONTH = 12
 YEAR = {**EVENLY, "quarterly": EXPERIMENTS_A_YEAR}
 
 
@@ -159,7 +159,7 @@ def statistics(
         {"rhythm": "all", "candidates": sum(YEAR.values()), "budget": sum(budget.values()), **together},
         {
             "rhythm": "weekly, labels once a month",
-            "candidates": BY_THE_MONTH["weekly"],
+            "candidates": BY_THE_MONTH,
             "budget": budget["weekly"],
             **_mean(lucky[:, -1]),
         },
@@ -263,7 +263,7 @@ def year(
     champion = WORLD.version(random, truth, WORLD.noise)
     budget = use_case.promotion.false_promotions_a_year
     promoted = []
-    for rhythm, runs in (*EVENLY.items(), *BY_THE_MONTH.items()):
+    for rhythm, runs in (*EVENLY.items(), ("weekly", BY_THE_MONTH)):
         whole = getattr(budget, rhythm).value
         alpha, count = error_of_a_run(whole, 1, runs, 0.0, use_case.promotion), 0
         for number in range(1, runs + 1):
@@ -278,7 +278,8 @@ def year(
         drawn = _candidate(random, truth, champion, start, start + round(volume * days * 12 / 365))
         day = 1 + np.arange(len(drawn.label)) * days // len(drawn.label)
         count += _ended(drawn, day, use_case, looks) == "promote"
-    return *promoted[: len(EVENLY)], count, *promoted[len(EVENLY) :]
+    *evenly, by_the_month = promoted
+    return *evenly, count, by_the_month
 
 
 def power_of(random: np.random.Generator, n: int, noise: float, alpha: float) -> tuple[bool, bool]:

@@ -243,9 +243,8 @@ def split(
     """The slices (development, calibration, evaluation) of rows in the order of their decisions.
 
     ``calibrating``, ``evaluating``: the labels of these parts, about: decisions of one moment stay together,
-    in the later part. The calibration part ends ``window`` before
-    the evaluation part begins; what lies between is in no part. Raises TooEarly when that leaves a part
-    empty.
+    in the later part. The calibration part ends ``window`` before the evaluation part begins; what lies
+    between is in no part. Raises TooEarly when that leaves a part empty.
     """
     moments = decided_at.to_numpy()
     n = len(moments)

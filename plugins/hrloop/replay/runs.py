@@ -129,7 +129,7 @@ def prepare(server: Warehouse, folder: Path) -> None:
     server.dispose()  # a template must have no other connections
     template = _template(folder)
     copy(server, server.database, template)
-    warehouse = replace(server, database=template, _engines={})
+    warehouse = warehouse_of(server, server.settings.model_copy(update={"database": template}))
     sources.ensure_tables(warehouse)
     warehouse.dispose()
     copy(server, "template1", f"{template}_mlflow", owner="mlflow")
@@ -155,7 +155,7 @@ def write_past(server: Warehouse, setting: Setting, scenario: str, seed: int, fo
     copy(server, _template(folder.parent), settings.database)
     happens = SCENARIOS[scenario](setting.history - 1 + setting.change)
     practice.history(settings, setting.history, seed, setting.applications, start=START, scenario=happens)
-    loop = Loop(settings, replace(server, database=settings.database, settings=settings, _engines={}))
+    loop = Loop(settings, warehouse_of(server, settings))
     intake.ingest(loop, arrival(setting, 0))
     intake.gate(loop, arrival(setting, 0), data_docs=False)
     intake.build(loop, arrival(setting, 0))
@@ -177,6 +177,11 @@ def _settings(server: Warehouse, folder: Path, database: str, seed: int) -> Sett
         for name in ("audit_key", "pseudonym_key"):
             (secrets / name).write_text(f"{name} of replay {seed}", encoding="utf-8")
     return server.settings.model_copy(update={"home": folder, "landing_dir": None, "database": database})
+
+
+def warehouse_of(server: Warehouse, settings: Settings) -> Warehouse:
+    """The warehouse of an installation of its own on this server."""
+    return replace(server, database=settings.database, settings=settings, _engines={})
 
 
 def database_of(folder: Path) -> str:
@@ -235,8 +240,7 @@ class Run:
         settings = settings.model_copy(update={"project": folder / "project"})
         url = server.url("mlflow").set(database=f"{database}_mlflow")
         registry, owner = open_registry(url, folder / "artefacts", setting.use_case)
-        warehouse = replace(server, database=database, settings=settings, _engines={})
-        loop = Loop(settings, warehouse, registry)
+        loop = Loop(settings, warehouse_of(server, settings), registry)
         declaration = loop.use_case(setting.use_case)
         if declaration.decision.case_key != APPLICATION:
             raise ValueError(
