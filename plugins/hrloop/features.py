@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import text
 
@@ -54,12 +55,11 @@ def scoring_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.DataF
             and features.known_from <= :as_of
             and (features.known_to is null or features.known_to > :as_of)
             and decisions.decision_id is null
-        order by features.{use_case.decision.case_key} collate "C"
         """,  # noqa: S608
         use_case=use_case.name,
         as_of=as_of,
     )
-    return labels.to_pandas(rows, numbers=_numbers(use_case))
+    return _in_order(rows, ["case_key"], _numbers(use_case))
 
 
 def training_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.DataFrame:
@@ -125,11 +125,8 @@ def training_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.Data
         use_case=use_case.name,
         as_of=as_of,
     )
-    # Put in order here: Postgres would sort whole rows, on disk where they are many.
-    order = pc.sort_indices(rows, [("decided_at", "ascending"), ("decision_id", "ascending")])
-    table = labels.to_pandas(
-        rows.take(order), numbers=[*_numbers(use_case), "selection_propensity", "label", "follow_up"]
-    )
+    numbers = [*_numbers(use_case), "selection_propensity", "label", "follow_up"]
+    table = _in_order(rows, ["decided_at", "decision_id"], numbers)
     decision = ["decision_id", *KEYS, "period", "decided_at", "origin", "selected", "selection_propensity"]
     label = ["label_status", "label", "follow_up", "label_known_at"]
     return table[[*decision, *use_case.feature_names, *label]]
@@ -198,6 +195,15 @@ def _columns(wh: Warehouse, use_case: UseCase) -> str:
     listed = [f"features.{column} as {key}" for key, column in keys.items()]
     listed += [] if decision.period else ["'' as period"]
     return ", ".join(listed + [f"features.{column}" for column in use_case.feature_names])
+
+
+def _in_order(rows: pa.Table, by: list[str], numbers: list[str]) -> pd.DataFrame:
+    """Rows as ``labels.to_pandas`` gives them, in this order; texts are ordered by their bytes.
+
+    Not by Postgres, which would sort whole rows, on disk where they are many.
+    """
+    order = pc.sort_indices(rows, [(name, "ascending") for name in by]).to_numpy()
+    return labels.to_pandas(rows, numbers).take(order).reset_index(drop=True)
 
 
 def _numbers(use_case: UseCase) -> list[str]:

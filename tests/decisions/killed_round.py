@@ -65,11 +65,12 @@ def die(moment: str) -> None:
         Cursor.adbc_ingest = lambda self, name, rows, **how: ingest(self, name, deadly(rows), **how)
 
 
-def deadly(rows: pa.Table) -> pa.RecordBatchReader:
+def deadly(rows: pa.RecordBatchReader) -> pa.RecordBatchReader:
     """Rows that kill their reader half-way, when some are sent and the transaction is open."""
 
     def batches():
-        yield from rows.slice(0, len(rows) // 2).to_batches()
+        batch = rows.read_next_batch()
+        yield batch.slice(0, len(batch) // 2)
         os.kill(os.getpid(), signal.SIGKILL)
 
     return pa.RecordBatchReader.from_batches(rows.schema, batches())

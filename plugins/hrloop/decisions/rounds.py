@@ -23,11 +23,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import text
 
-from hrloop import arrow, features
 from hrloop import as_of as moments
+from hrloop import features
 from hrloop.decisions import policy
 from hrloop.learning import Fitted, calibration
-from hrloop.learning.encoding import Encoded
+from hrloop.learning.encoding import CATEGORY, Encoded
 from hrloop.release import NoChampion, Registry, Serving, UnreadableModel, experiments, ledger, serving
 from hrloop.settings import Settings
 from hrloop.usecase import UseCase
@@ -215,9 +215,7 @@ def table_of(
             "selection_propensity": chosen.propensity,
             "calibration_id": all_alike(calibration_id, pa.string()),
             "reasons": _explained(fitted, frame, routed),
-            "features": arrow.json_objects(
-                pa.table({name: pa.array(frame[name], from_pandas=True) for name in use_case.feature_names})
-            ),
+            "features": _snapshot(use_case, frame),
         }
     )
 
@@ -363,6 +361,15 @@ def _in_order(
     touched = frame.loc[frame["case_key"].isin(later), "group_key"].unique()
     out = frame["group_key"].isin(touched)
     return frame[~out], int(out.sum())
+
+
+def _snapshot(use_case: UseCase, frame: pd.DataFrame) -> pa.StructArray:
+    """The features that each case was decided by."""
+    values = [
+        pa.array(frame[one.name], pa.string() if one.type == CATEGORY else pa.float64(), from_pandas=True)
+        for one in use_case.features
+    ]
+    return pa.StructArray.from_arrays(values, names=use_case.feature_names)
 
 
 def _explained(fitted: Fitted, frame: pd.DataFrame, routed: np.ndarray) -> pa.Array:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from adbc_driver_postgresql import dbapi
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 
+from hrloop import arrow
 from hrloop.settings import Settings
 
 ROLES = ("loader", "transformer", "engine", "analyst", "fairness")
@@ -25,7 +26,9 @@ _BINARY = {  # for each type in the schema loop, the Arrow type that a binary CO
     "pg_catalog.timestamptz": pa.timestamp("us", "UTC"),
     "pg_catalog._text": pa.list_(pa.string()),
     "pg_catalog._int4": pa.list_(pa.int32()),
+    "pg_catalog.jsonb": pa.string(),
 }
+AT_ONCE = 20_000  # rows made ready for a copy while Postgres takes in those before
 _PARAMETER = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")
 
 
@@ -131,8 +134,8 @@ class Warehouse:
     def merge(self, role: str, tables: Mapping[str, pa.Table]) -> int:
         """Append the rows that are not there yet, in one transaction; values are cast to the tables' types.
 
-        ``tables``: name → rows, written in this order. A row that meets a primary key or unique constraint
-        is left out. Returns how many were added.
+        ``tables``: name → rows, written in this order; a struct is written as a JSON object. A row that meets
+        a primary key or unique constraint is left out. Returns how many were added.
         """
         try:
             with self.adbc(role) as connection, connection.cursor() as cursor:
@@ -170,22 +173,38 @@ class Warehouse:
 def _copy(cursor: dbapi.Cursor, role: str, table: str, rows: pa.Table) -> int:
     """Copy rows straight into a table: the faster way, where all of them are new to it."""
     types = _types(cursor, role, table, rows)
-    columns = {name: _binary(rows[name], types[name]) for name in rows.column_names}
+    names = rows.column_names
+
+    def ready() -> Iterator[pa.RecordBatch]:
+        for part in rows.to_batches(max_chunksize=AT_ONCE):
+            yield pa.record_batch([_binary(part[name], types[name]) for name in names], names=names)
+
+    reader = pa.RecordBatchReader.from_batches(
+        pa.schema([(name, _BINARY[types[name]]) for name in names]), ready()
+    )
     schema, name = table.split(".")
-    return cursor.adbc_ingest(name, pa.table(columns), mode="append", db_schema_name=schema)
+    return cursor.adbc_ingest(name, reader, mode="append", db_schema_name=schema)
 
 
-def _binary(column: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
+def _binary(column: pa.Array, kind: str) -> pa.Array:
     """A column as Postgres's binary COPY wants it for a type; jsonb is a version byte and the text."""
     if kind == "pg_catalog.jsonb":
-        return pc.binary_join_element_wise("\x01", column, "")
+        return pc.binary_join_element_wise("\x01", _as_text(column), "").cast(pa.string())
     return column.cast(_BINARY[kind])
+
+
+def _as_text(column: pa.Array) -> pa.Array:
+    """Structs as JSON objects; any other column as it is."""
+    if pa.types.is_struct(column.type):
+        return arrow.json_objects(pa.Table.from_struct_array(column))
+    return column
 
 
 def _append(cursor: dbapi.Cursor, role: str, table: str, rows: pa.Table) -> int:
     """Append those rows that do not meet a key, by way of a temporary table."""
     types = _types(cursor, role, table, rows)
-    cursor.adbc_ingest("incoming", rows, mode="create", temporary=True)
+    texts = pa.table({name: _as_text(rows[name].combine_chunks()) for name in rows.column_names})
+    cursor.adbc_ingest("incoming", texts, mode="create", temporary=True)
     columns = ", ".join(f'"{column}"' for column in rows.column_names)
     values = ", ".join(f'"{column}"::{types[column]}' for column in rows.column_names)
     cursor.execute(
