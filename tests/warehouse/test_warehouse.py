@@ -134,6 +134,13 @@ def test_rows_go_in_once_and_come_out_with_bound_parameters(warehouse: Warehouse
     assert found["extra_columns"][0].as_py() == ["shoe_size"]
 
 
+@pytest.mark.parametrize("words", ["O'Brien \\ 100 %", "%(words)s", ":other", "Åsa", ""])
+def test_a_parameter_comes_back_as_it_was_given(warehouse: Warehouse, words: str):
+    query = "select :words::text as words, :listed::text[] as listed, 'a%' like '%' as alike"
+    found = warehouse.read("engine", query, words=words, listed=[words, "b"]).to_pylist()
+    assert found == [{"words": words, "listed": [words, "b"], "alike": True}]
+
+
 def test_a_merge_with_an_unknown_column_names_it(warehouse: Warehouse):
     with pytest.raises(ValueError, match=r"loop\.batches has no column colour"):
         warehouse.merge("loader", {"loop.batches": batches("a").append_column("colour", pa.array(["red"]))})

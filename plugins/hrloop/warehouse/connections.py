@@ -118,17 +118,16 @@ class Warehouse:
         return None
 
     def read(self, role: str, sql: str, **parameters) -> pa.Table:
-        """Rows of a query in bulk. Parameters are named as in ``where as_of <= :as_of``, and bound."""
-        names: list[str] = []
+        """Rows of a query in bulk. Parameters are named as in ``where as_of <= :as_of``, and bound.
 
-        def number(match: re.Match) -> str:
-            if match[1] not in names:
-                names.append(match[1])
-            return f"${names.index(match[1]) + 1}"
-
-        numbered = _PARAMETER.sub(number, sql)
+        By psycopg2, as ADBC reads the rows of a query that it binds itself one by one, and not by COPY.
+        """
+        if parameters:
+            named = _PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%"))
+            with self.engine(role).connect() as connection, connection.connection.cursor() as cursor:
+                sql = cursor.mogrify(named, parameters).decode()
         with self.adbc(role) as connection, connection.cursor() as cursor:
-            cursor.execute(numbered, [parameters[name] for name in names] if names else None)
+            cursor.execute(sql)
             return cursor.fetch_arrow_table()
 
     def merge(self, role: str, tables: Mapping[str, pa.Table]) -> int:
