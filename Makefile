@@ -14,7 +14,7 @@ export GX_ANALYTICS_ENABLED := false
 export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 
 # A company that turns after three months, with outcomes after three months instead of twelve: they come back within the run.
-SMALL_PROOF := --policies static,loop --scenarios drift --seeds 3 --months 18 --history 12 --applications 2000 --change 3 --milestone 3 --weeks 1
+SMALL_PROOF := --policies static,loop --scenarios drift --seeds 3 --months 16 --history 12 --applications 2000 --change 3 --milestone 3 --weeks 1 --workers 3
 FULL_PROOF := --seeds 5 --policies static,naive,loop,no-calibration,no-exploration,no-gate,no-reviews \
 	--scenarios steady,drift,reversal,base-rate,corrupted-labels,incomplete-month
 
