@@ -8,6 +8,7 @@ import pytest
 from hrloop import release
 from hrloop.learning.calibration import Platt
 from hrloop.release import Finding, NoChampion, Release, ReleaseRefused, Standing, UnreadableModel
+from hrloop.rhythms import Loop, retraining
 from mlflow.exceptions import MlflowException
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
@@ -150,6 +151,22 @@ def test_a_version_measured_against_another_champion_is_refused(
     with pytest.raises(ReleaseRefused, match="measured against version 1, and today's is version 2"):
         release.promote(warehouse, registry, small_case, late, as_of)
     assert registry.aliases(small_case.name)["champion"] == 2
+
+
+def test_of_two_approved_together_the_newer_is_released_and_the_other_passed_over(
+    propose, warehouse, registry, settings, small_case, owner, as_of, monkeypatch
+):
+    monkeypatch.setattr(Loop, "use_case", lambda *_: small_case)
+    loop, name = Loop(settings, warehouse, registry), small_case.name
+    assert retraining.release_if_approved(loop, name) is None
+    release.promote(warehouse, registry, small_case, propose(1, approve_as=owner), as_of)
+    for seed, rhythm in ((2, "weekly"), (3, "monthly")):
+        propose(seed, compared_with=1, approve_as=owner, rhythm=rhythm)
+    assert retraining.release_if_approved(loop, name)["version"] == 3
+    assert retraining.release_if_approved(loop, name) is None
+    release.rollback(warehouse, registry, small_case, "owner", "worse", as_of)
+    assert retraining.release_if_approved(loop, name) is None  # nor does a roll-back bring it back
+    assert registry.aliases(name)["champion"] == 1
 
 
 def test_a_rejection_is_on_file_and_final(propose, warehouse, registry, small_case, owner, as_of, tampered):

@@ -5,6 +5,7 @@ from datetime import datetime
 from hrloop import as_of as moment
 from hrloop import features, release
 from hrloop.learning import leaks
+from hrloop.release import ledger
 from hrloop.rhythms import Loop, candidates, matured
 from hrloop.usecase import UseCase
 from hrloop.warehouse import steps
@@ -38,12 +39,15 @@ def _find(loop: Loop, declaration: UseCase, as_of: datetime) -> dict:
 def release_if_approved(loop: Loop, use_case: str) -> dict | None:
     """Put the newest version that its owner approved in charge; None when none waits with an approval.
 
-    The release is dated by where the warehouse stands, and not before what the version learnt from. Raises
-    ReleaseRefused when it may not be, such as when the champion changed since it was measured.
+    An approval no longer waits once a newer version was promoted: of two that were approved together the
+    newer one is released, and the other was not measured against it. The release is dated by where the
+    warehouse stands, and not before what the version learnt from. Raises ReleaseRefused when it may not be,
+    such as when the champion changed since it was measured.
     """
     declaration = loop.use_case(use_case)
-    spent = release.standing(release.read(loop.warehouse, use_case)).spent
-    approved = [number for number in loop.registry.approved(use_case) if number not in spent]
+    rows = release.read(loop.warehouse, use_case)
+    newest = max((row.version for row in rows if row.kind in ledger.PROMOTIONS), default=0)
+    approved = [number for number in loop.registry.approved(use_case) if number > newest]
     if not approved:
         return None
     learnt_at = moment.parse(loop.registry.version(use_case, approved[-1]).tags["as_of"])
