@@ -101,10 +101,45 @@
 {%- endmacro %}
 
 
+{# Takes out all that a model says, of a model that is small and said anew each time. #}
+{% macro forget_all() -%}
+    {%- if is_incremental() -%}
+        delete from {{ this }}
+    {%- endif -%}
+{%- endmacro %}
+
+
 {# Takes out what a model says of the changed cases before it is said anew: of some, nothing is left to say. #}
 {% macro forget_changed(case_key) -%}
     {%- if is_incremental() -%}
         delete from {{ this }} where {{ is_changed(case_key) }}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# Whether a moment lies in a month that a version of a changed case lies in: figures by month can change in these
+   alone. True where everything is built anew. `relation` has the versions of the cases, with those that stand no
+   longer: a case that moved to another month changes both. #}
+{% macro is_in_changed_month(moment, relation, case_key) -%}
+    {%- if is_incremental() or not execute -%}
+        {{ month_of(moment) }} in ({{ _changed_months(moment, relation, case_key) }})
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+
+{% macro _changed_months(moment, relation, case_key) -%}
+    select {{ month_of('changed_version.' ~ moment) }}
+    from {{ relation }} as changed_version
+    where {{ is_changed('changed_version.' ~ case_key) }}
+{%- endmacro %}
+
+
+{# Takes out the figures of those months before they are counted anew: of some, nothing is left to count. #}
+{% macro forget_changed_months(month, relation, case_key, moment) -%}
+    {%- if is_incremental() -%}
+        delete from {{ this }} where {{ month }} in ({{ _changed_months(moment, relation, case_key) }})
     {%- endif -%}
 {%- endmacro %}
 

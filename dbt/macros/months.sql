@@ -34,3 +34,9 @@
 {% macro employee_month_id(employee_key, month) -%}
     {{ employee_key }} || ':' || to_char({{ month }}, 'YYYY-MM')
 {%- endmacro %}
+
+
+{# The month of a moment, as its first day (UTC). #}
+{% macro month_of(moment) -%}
+    date_trunc('month', {{ moment }} at time zone 'UTC')::date
+{%- endmacro %}

@@ -26,24 +26,28 @@ with applications as (
 
 first_versions as (
 
-    select distinct on (application_id)
-        application_id,
-        candidate_key,
-        requisition_id,
-        applied_at,
-        known_from as open_from
-    from {{ ref('stg_ats__applications') }}
-    -- Those, and all others of the same candidates and requisitions, which they are counted among.
+    select
+        first_version.application_id,
+        first_version.candidate_key,
+        first_version.requisition_id,
+        first_version.applied_at,
+        first_version.known_from as open_from
+    from {{ ref('stg_ats__applications') }} as first_version
     where
-        {{ is_changed('application_id') }}
-        or application_id in (
-            select counted.application_id
-            from {{ ref('stg_ats__applications') }} as counted
+        not exists (
+            select 1
+            from {{ ref('stg_ats__applications') }} as earlier
             where
-                counted.candidate_key in (select applications.candidate_key from applications)
-                or counted.requisition_id in (select applications.requisition_id from applications)
+                earlier.known_to is not null
+                and earlier.application_id = first_version.application_id
+                and earlier.known_to = first_version.known_from
         )
-    order by application_id, known_from
+        -- Those, and all others of the same candidates and requisitions, which they are counted among.
+        and (
+            {{ is_changed('first_version.application_id') }}
+            or first_version.candidate_key in (select applications.candidate_key from applications)
+            or first_version.requisition_id in (select applications.requisition_id from applications)
+        )
 
 ),
 

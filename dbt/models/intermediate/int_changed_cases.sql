@@ -22,11 +22,11 @@ with applications as not materialized (
 events as not materialized (
 
     select
-        event_id,
         application_id,
         stage,
         employee_key,
-        known_from
+        known_from,
+        known_to
     from {{ ref('stg_ats__application_events') }}
 
 ),
@@ -141,14 +141,10 @@ where
 
 union
 
+-- An event that is new, or was put right since: what it named before, too.
 select application_id
 from events
-where
-    event_id in (
-        select newer.event_id
-        from events as newer
-        where newer.known_from > '{{ since }}'
-    )
+where known_from > '{{ since }}' or known_to > '{{ since }}'
 
 union
 

@@ -17,7 +17,7 @@ with milestones as (
 
 ),
 
-hires as (
+hire_versions as (
 
     select
         application_id as case_key,
@@ -32,7 +32,7 @@ hires as (
 first_days as (
 
     select distinct hired_on
-    from hires
+    from hire_versions
 
 ),
 
@@ -59,50 +59,69 @@ dates as (
 
 ),
 
-new_reviews as (
+{% if is_incremental() or not execute %}
+    new_reviews as (
 
-    select
-        employee_key,
-        period_end
-    from {{ ref('stg_hris__reviews') }}
-    where {{ has_new_version(ref('stg_hris__reviews'), 'review_id') }}
+        select
+            employee_key,
+            period_end
+        from {{ ref('stg_hris__reviews') }}
+        where {{ has_new_version(ref('stg_hris__reviews'), 'review_id') }}
 
-),
+    ),
 
--- The milestones that something new is said of: all of a changed case and of somebody who left; else those
--- that came, or whose time to report is over, and those that a new review can speak for.
-renewed as (
+    -- The milestones that something new is said of: all of a changed case and of somebody who left; else
+    -- those that came, or are still pending when the time to report is over, and those that a new review can
+    -- speak for.
+    renewed as (
 
-    select
-        hires.case_key,
-        milestones.milestone_months
-    from hires
-    cross join milestones
-    where
-        {{ is_changed('hires.case_key') }}
-        or {{ is_named_anew(ref('stg_hris__terminations'), 'employee_key', 'hires.employee_key') }}
+        select
+            hire_versions.case_key,
+            milestones.milestone_months
+        from hire_versions
+        cross join milestones
+        where
+            {{ is_changed('hire_versions.case_key') }}
+            or {{ is_named_anew(
+                ref('stg_hris__terminations'), 'employee_key', 'hire_versions.employee_key'
+            ) }}
 
-    union
+        union
 
-    select
-        hires.case_key,
-        dates.milestone_months
-    from hires
-    inner join dates on hires.hired_on = dates.hired_on
-    where {{ is_new('dates.due_at') }} or {{ is_new('dates.report_by_at') }}
+        select
+            case_key,
+            milestone_months
+        from {{ this }}
+        where
+            known_to is null
+            and (
+                {{ is_new("due_on::timestamp at time zone 'UTC'") }}
+                or (
+                    status = 'pending'
+                    and {{ is_new("(due_on + " ~ report_grace_days ~ ")::timestamp at time zone 'UTC'") }}
+                )
+            )
 
-    union
+        union
 
-    select
-        hires.case_key,
-        dates.milestone_months
-    from hires
-    inner join new_reviews on hires.employee_key = new_reviews.employee_key
-    inner join dates
-        on
-            hires.hired_on = dates.hired_on
-            and new_reviews.period_end > dates.previous_due_on
-            and new_reviews.period_end <= dates.report_by
+        select
+            hire_versions.case_key,
+            dates.milestone_months
+        from hire_versions
+        inner join dates on hire_versions.hired_on = dates.hired_on
+        inner join new_reviews
+            on
+                hire_versions.employee_key = new_reviews.employee_key
+                and dates.previous_due_on < new_reviews.period_end
+                and dates.report_by >= new_reviews.period_end
+
+    ),
+{%- endif %}
+
+hires as (
+
+    select * from hire_versions
+    where {{ 'case_key in (select renewed.case_key from renewed)' if is_incremental() else 'true' }}
 
 ),
 
@@ -115,7 +134,7 @@ decisions as (
     from {{ ref('int_decisions') }}
     where
         use_case = 'recruitment'
-        and {{ 'case_key in (select renewed.case_key from renewed)' if is_incremental() else 'true' }}
+        and {{ 'case_key in (select hires.case_key from hires)' if is_incremental() else 'true' }}
 
 ),
 

@@ -1,3 +1,5 @@
+{{ config(pre_hook="{{ forget_all() }}") }}
+
 {%- set early_months = declared('attrition', 'early_warning_months', 'integer') %}
 with exits as (
 

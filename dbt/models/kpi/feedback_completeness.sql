@@ -1,3 +1,5 @@
+{{ config(pre_hook="{{ forget_all() }}") }}
+
 with milestones as (
 
     select

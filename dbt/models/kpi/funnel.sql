@@ -1,11 +1,18 @@
+{{ config(pre_hook=[
+    "{{ forget_changed_months('applied_month', ref('stg_ats__applications'), 'application_id', 'applied_at') }}",
+]) }}
+
 with applications as (
 
     select
         application_id,
         coalesce(source_channel, 'unknown') as source_channel,
-        date_trunc('month', applied_at at time zone 'UTC')::date as applied_month
+        {{ month_of('applied_at') }} as applied_month
     from {{ ref('stg_ats__applications') }}
-    where known_to is null and applied_at is not null
+    where
+        known_to is null
+        and applied_at is not null
+        and {{ is_in_changed_month('applied_at', ref('stg_ats__applications'), 'application_id') }}
 
 ),
 

@@ -1,3 +1,5 @@
+{{ config(pre_hook="{{ forget_all() }}") }}
+
 with outcomes as (
 
     select * from {{ ref('int_alert_outcomes') }}

@@ -1,3 +1,5 @@
+{{ config(pre_hook="{{ forget_all() }}") }}
+
 -- Kaplan and Meier's estimate (1958): the product, over the days on which somebody left, of the share of
 -- those at risk who stayed. Leavers are on record since the first recorded end of an employment: who was
 -- hired before is at risk only from then on, for whoever left earlier is missing beside them.

@@ -1,3 +1,5 @@
+{{ config(pre_hook="{{ forget_all() }}") }}
+
 {%- set positive_action = declared('recruitment', 'positive_action', 'text') %}
 with milestones as (
 

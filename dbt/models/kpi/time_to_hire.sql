@@ -1,7 +1,11 @@
+{{ config(pre_hook=[
+    "{{ forget_changed_months('hired_month', ref('int_hires'), 'application_id', 'hired_at') }}",
+]) }}
+
 with hires as (
 
     select * from {{ ref('int_hires') }}
-    where known_to is null
+    where known_to is null and {{ is_in_changed_month('hired_at', ref('int_hires'), 'application_id') }}
 
 ),
 
@@ -23,7 +27,7 @@ days as (
 
     select
         requisitions.job_family,
-        date_trunc('month', hires.hired_at at time zone 'UTC')::date as hired_month,
+        {{ month_of('hires.hired_at') }} as hired_month,
         -- numeric, so that the mean does not depend on the order of the rows
         (extract(epoch from hires.hired_at - applications.applied_at) / 86400)::numeric as days
     from hires
