@@ -105,6 +105,20 @@ def test_a_finished_replay_leaves_its_results_alone_and_is_not_run_again(
     runs.replay(small_server, small, Case("steady", 1, "naive"), past, folder)
 
 
+def test_what_lost_its_database_begins_anew_and_what_is_finished_stays(small_server, small, past):
+    folder = past.parent
+    for name, months in (("steady-2-loop", 1), ("steady-3-loop", small.months)):
+        (folder / name).mkdir()
+        (folder / name / "begun").touch()
+        (folder / name / runs.RESULTS).write_text("{}\n" * months, encoding="utf-8")
+    (folder / "past-steady-2").mkdir()
+    (folder / "past-steady-2" / "written").touch()
+    runs.forget_lost(small_server, small, folder)
+    left = {path.name for path in folder.iterdir()}
+    assert {"steady-3-loop", past.name} <= left
+    assert not {"steady-2-loop", "past-steady-2"} & left
+
+
 def test_the_door_of_the_registry_is_the_servers(small_server, past, tmp_path):
     name = f"{runs.database_of(past.parent / 'template')}_mlflow"
     url = small_server.url("mlflow").set(database=name)

@@ -80,7 +80,7 @@ def replay_all(
     # Replays share the cores: a library that takes all of them would only be in the others' way.
     os.environ.update(OMP_NUM_THREADS="1", DO_NOT_TRACK="true", GX_ANALYTICS_ENABLED="false")
     with _alone(settings), _server(settings, folder.name) as root, _processes(workers) as pool:
-        failed = _do(pool, [("prepare", _prepare, (root, folder))], folder, tell)
+        failed = _do(pool, [("prepare", _prepare, (root, setting, folder))], folder, tell)
         pasts = sorted({(case.scenario, case.seed) for case in missing})
         todo = [
             (place.name, _write_past, (root, setting, scenario, seed, place))
@@ -137,7 +137,8 @@ def _logged(log: Path, function: Callable, arguments: tuple) -> None:
         function(*arguments)
 
 
-def _prepare(root: Settings, folder: Path) -> None:
+def _prepare(root: Settings, setting: Setting, folder: Path) -> None:
+    runs.forget_lost(open_warehouse(root), setting, folder)
     runs.prepare(open_warehouse(root), folder)
 
 

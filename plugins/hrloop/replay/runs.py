@@ -189,6 +189,18 @@ def database_of(folder: Path) -> str:
     return f"replay_{folder.parent.name}_{folder.name}".replace("-", "_")
 
 
+def forget_lost(server: Warehouse, setting: Setting, folder: Path) -> None:
+    """Take away pasts and unfinished replays whose databases are gone, so that they begin anew."""
+    with server.engine("admin").connect() as connection:
+        there = set(connection.scalars(text("select datname from pg_database")))
+    server.dispose()  # a template must have no other connections
+    for place in folder.iterdir():
+        is_past = (place / "written").exists()
+        is_cut_short = (place / "begun").exists() and lived(place) < setting.months
+        if (is_past or is_cut_short) and database_of(place) not in there:
+            shutil.rmtree(place)
+
+
 # --- one replay ------------------------------------------------------------------------------------------
 
 
