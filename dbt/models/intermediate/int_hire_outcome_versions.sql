@@ -70,9 +70,31 @@ dates as (
 
     ),
 
+    -- The milestone that a review speaks for follows from two days, as below in `reviews`.
+    newly_reviewed as (
+
+        select distinct on (hire_versions.case_key, hire_versions.hired_on, new_reviews.period_end)
+            hire_versions.case_key,
+            dates.milestone_months
+        from hire_versions
+        inner join dates on hire_versions.hired_on = dates.hired_on
+        inner join new_reviews
+            on
+                hire_versions.employee_key = new_reviews.employee_key
+                and dates.previous_due_on < new_reviews.period_end
+                and dates.report_by >= new_reviews.period_end
+        order by
+            hire_versions.case_key,
+            hire_versions.hired_on,
+            new_reviews.period_end,
+            abs(new_reviews.period_end - dates.due_on),
+            dates.milestone_months
+
+    ),
+
     -- The milestones that something new is said of: all of a changed case and of somebody who left; else
-    -- those that came, or are still pending when the time to report is over, and those that a new review can
-    -- speak for.
+    -- those that came, or are still pending when the time to report is over, and those that a new review
+    -- speaks for.
     renewed as (
 
         select
@@ -105,15 +127,9 @@ dates as (
         union
 
         select
-            hire_versions.case_key,
-            dates.milestone_months
-        from hire_versions
-        inner join dates on hire_versions.hired_on = dates.hired_on
-        inner join new_reviews
-            on
-                hire_versions.employee_key = new_reviews.employee_key
-                and dates.previous_due_on < new_reviews.period_end
-                and dates.report_by >= new_reviews.period_end
+            case_key,
+            milestone_months
+        from newly_reviewed
 
     ),
 {%- endif %}

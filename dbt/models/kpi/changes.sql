@@ -1,5 +1,7 @@
 {{ config(materialized='table') }}
 
+-- Built behind the features, so that it does not hold up what the loop reads: dbt takes what is ready first.
+-- depends_on: {{ ref('feat_application') }}
 with releases as (
 
     select

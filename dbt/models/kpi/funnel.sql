@@ -2,6 +2,8 @@
     "{{ forget_changed_months('applied_month', ref('stg_ats__applications'), 'application_id', 'applied_at') }}",
 ]) }}
 
+-- Built behind the features, so that it does not hold up what the loop reads: dbt takes what is ready first.
+-- depends_on: {{ ref('feat_application') }}
 with applications as (
 
     select

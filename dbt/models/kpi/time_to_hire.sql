@@ -2,6 +2,8 @@
     "{{ forget_changed_months('hired_month', ref('int_hires'), 'application_id', 'hired_at') }}",
 ]) }}
 
+-- Built behind the features, so that it does not hold up what the loop reads: dbt takes what is ready first.
+-- depends_on: {{ ref('feat_application') }}
 with hires as (
 
     select * from {{ ref('int_hires') }}
