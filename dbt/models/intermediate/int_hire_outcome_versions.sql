@@ -148,9 +148,7 @@ decisions as (
         use_case,
         case_key
     from {{ ref('int_decisions') }}
-    where
-        use_case = 'recruitment'
-        and {{ 'case_key in (select hires.case_key from hires)' if is_incremental() else 'true' }}
+    where use_case = 'recruitment'
 
 ),
 

@@ -1,4 +1,4 @@
-{{ config(materialized='table') }}
+{{ config(pre_hook="{{ forget_all() }}") }}
 
 -- Built behind the features, so that it does not hold up what the loop reads: dbt takes what is ready first.
 -- depends_on: {{ ref('feat_application') }}
