@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from hrloop.cli import app
 from hrloop.evaluation import drift, fairness, metrics, power
+from hrloop.evaluation.returns import Returns
 from scipy.stats import norm
+from typer.testing import CliRunner
 
 
 def test_psi_of_siddiqi():
@@ -56,3 +59,22 @@ def test_peeking_daily_at_a_fixed_test():
     days = np.random.default_rng(0).normal(size=(40_000, 28)).cumsum(axis=1) / np.sqrt(np.arange(1, 29))
     alarms = (np.abs(days) > norm.isf(0.025)).any(axis=1).mean()
     assert alarms == pytest.approx(0.27, abs=0.01)
+
+
+def test_savings_by_cost_and_the_return_on_investment():
+    """450,000 + 250,000 + 600,000 SEK a year at a cost of 350,000: 371 % gross, 271 % net."""
+    found = Returns(450_000 + 250_000 + 600_000, 350_000)
+    assert (round(100 * found.gross_ratio), round(100 * found.net_roi)) == (371, 271)
+    saved = [word for amount in ("450000", "250000", "600000") for word in ("--saved", amount)]
+    told = CliRunner().invoke(app, ["roi", *saved, "--cost", "350000"])
+    gross, net = (line for line in told.output.splitlines() if "%" in line)
+    assert ("gross ratio" in gross, "371%" in gross) == (True, True)
+    assert ("net ROI" in net, "271%" in net) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("saved", "cost"), [(1.0, 0.0), (1.0, -1.0), (float("nan"), 1.0), (1.0, float("inf"))]
+)
+def test_returns_that_cannot_be_are_refused(saved, cost):
+    with pytest.raises(ValueError, match="a cost above 0"):
+        Returns(saved, cost)

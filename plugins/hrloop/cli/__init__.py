@@ -2,7 +2,18 @@
 
 import sys
 
-from hrloop.cli import adopt, operate, people, practice, quarantine, release, replay, report, statistics
+from hrloop.cli import (
+    adopt,
+    operate,
+    people,
+    practice,
+    quarantine,
+    release,
+    replay,
+    report,
+    returns,
+    statistics,
+)
 from hrloop.cli.app import app
 
 __all__ = ["app", "main"]
@@ -15,6 +26,7 @@ app.add_typer(report.app, name="report")
 operate.register(app)
 release.register(app)
 replay.register(app)
+returns.register(app)
 statistics.register(app)
 
 

@@ -4,7 +4,7 @@
 a version beside the one in charge, ``experiment`` holds the statistics of a live experiment and of a watch,
 ``pooling`` lets segments learn from one another, ``verdict`` decides by all of them; ``fairness`` compares
 selection between groups, ``drift`` distributions in time, ``power`` says how many cases a comparison needs,
-and ``simulation`` shows how often the verdicts err.
+``simulation`` shows how often the verdicts err, and ``returns`` sets savings beside their cost.
 """
 
 from hrloop.evaluation.comparison import (
