@@ -1,10 +1,10 @@
 """An approval in MLflow's own page, clicked in a real browser: by its owner, and by one who may only look."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import chromium
 import pytest
 from hrloop import release, services
 from hrloop.release import Finding
@@ -14,7 +14,6 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support import expected_conditions as ready
 from selenium.webdriver.support.wait import WebDriverWait
 
-CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
 REASON = "Fewer wrong recommendations, and no group is worse off."
 EVIDENCE = """
 **Recruitment ranking, as of 2026-10-01T06:00:00Z: promote.**
@@ -28,12 +27,7 @@ EVIDENCE = """
 | brier | 0.2079 | 0.1913 to 0.2264 |
 """
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="no chromium here: apt-get install chromium chromium-driver"
-    ),
-]
+pytestmark = [pytest.mark.slow, chromium.needed]
 
 
 class Page:
@@ -90,20 +84,7 @@ def opened(warehouse, registry, small_case, decided, fitted, as_of, mlflow_setti
 
     @contextmanager
     def page(user: str) -> Iterator[Page]:
-        options = webdriver.ChromeOptions()
-        options.binary_location = CHROMIUM
-        for argument in (
-            "--headless=new",
-            "--no-sandbox",  # it refuses its sandbox to root
-            "--disable-dev-shm-usage",
-            "--no-proxy-server",
-            "--disable-background-networking",
-            "--window-size=1400,1200",
-            f"--user-data-dir={tmp_path / user}",
-        ):
-            options.add_argument(argument)
-        browser = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-        try:
+        with chromium.opened(tmp_path / user) as browser:
             # The browser's own login: it answers the server's question with these, here and from then on.
             browser.get(f"http://{user}:{services.mlflow_password(mlflow_settings, user)}@{address}/")
             browser.get(f"http://{address}/#/models/{small_case.name}/versions/1")
@@ -111,8 +92,6 @@ def opened(warehouse, registry, small_case, decided, fitted, as_of, mlflow_setti
             shown.see("8 % fewer wrong recommendations")
             shown.find("[data-component-id='mlflow.assistant.chat_panel.close']").click()
             yield shown
-        finally:
-            browser.quit()
 
     return page
 

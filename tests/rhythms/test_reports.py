@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+import chromium
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from hrloop.rhythms import Loop, Refused, recorded, reports
 from hrloop.rhythms.experiments import STEP
 from hrloop.settings import PROJECT
 from hrloop.warehouse.tables import change_notes
+from selenium.webdriver.common.by import By
 from sqlalchemy import insert
 
 AS_OF = datetime(2026, 10, 1, 6, tzinfo=UTC)
@@ -33,7 +35,9 @@ def loads_nothing(page: str) -> bool:
     return not re.search(r"(src|href)=", outside_of_scripts) and not re.search(r"<script[^>]+src=", page)
 
 
-def test_an_experiment_with_its_looks_and_its_search(loop):
+@pytest.fixture
+def tried(loop):
+    """An experiment that ended at its first look."""
     with recorded(loop, STEP, AS_OF, NAME) as summary:
         summary["trials"] = [
             {"family": "linear", "log_loss": 0.6123, "spread": 0.01, "parameters": {"C": 0.123456}}
@@ -47,12 +51,31 @@ def test_an_experiment_with_its_looks_and_its_search(loop):
     }
     ended = AS_OF + timedelta(days=14)
     experiments.look(loop.warehouse, begun, ended, figures, "keep", ["it is <b>no</b> better"])
+
+
+def test_an_experiment_with_its_looks_and_its_search(loop, tried):
     page = reports.experiment(loop, NAME).read_text(encoding="utf-8")
     assert loads_nothing(page)
     assert "version 2 tried against version 1" in page
     assert "it is &lt;b&gt;no&lt;/b&gt; better" in page
     for told in ("Keep.", "0.0123", "-0.0020", "0.6123", "C 0.123", "monotone trees were not tried"):
         assert told in page, told
+
+
+@pytest.mark.slow
+@chromium.needed
+def test_an_experiment_as_a_browser_shows_it(loop, tried, tmp_path):
+    page = reports.experiment(loop, NAME)
+    with chromium.opened(tmp_path / "reader") as browser:
+        browser.get(page.as_uri())
+        assert browser.find_element(By.CSS_SELECTOR, ".errorbars path").is_displayed(), (
+            "the interval is drawn"
+        )
+        shown = browser.find_element(By.TAG_NAME, "body").text
+        assert browser.get_log("browser") == [], "no script fails, and nothing is missing"
+        browser.save_screenshot(str(tmp_path / "experiment.png"))
+    for told in ("Keep. it is <b>no</b> better", "day 14", "lower Brier score than the champion's", "0.6123"):
+        assert told in shown, told
 
 
 def test_no_experiment_no_report(loop):
