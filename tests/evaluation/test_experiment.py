@@ -8,6 +8,7 @@ import pytest
 from hrloop import usecase
 from hrloop.evaluation import experiment
 from hrloop.evaluation.experiment import Sequential, arrivals, benefit, harm, o_brien_fleming
+from hrloop.evaluation.simulation import looks_of
 from hrloop.settings import PROJECT
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -85,6 +86,12 @@ def test_the_looks_spend_the_error_and_no_more(alpha, steps, labels):
     looks = o_brien_fleming(alpha, fractions, information)
     spent = experiment.crossing_probability([look.z for look in looks], information)
     assert spent == pytest.approx(alpha, rel=1e-6)
+
+
+def test_the_declared_looks_spend_their_part_of_the_year_as_the_docs_tell(use_case):
+    looks = looks_of(use_case)
+    assert [round(100 * look.level, 2) for look in looks] == [0.21, 1.15, 2.62]
+    assert experiment.crossing_probability([look.z for look in looks], [14, 21, 28]) == pytest.approx(0.03)
 
 
 def test_a_boundary_depends_on_no_later_look():
