@@ -1,5 +1,7 @@
 """`hrloop approve` and `reject` as a person types them: in their own name, with a password of their own."""
 
+import time
+
 import pytest
 from hrloop import release, services
 from hrloop.cli import app
@@ -54,6 +56,25 @@ def test_name_and_password_by_the_environment(run, warehouse, small_case, mlflow
     done = run("reject", small_case.name, "1", "--reason", "Hurts part-time staff.", **login)
     assert "is rejected by owner: Hurts part-time staff." in " ".join(done.output.split())
     assert [row.kind for row in release.read(warehouse, small_case.name)] == ["reject"]
+
+
+def test_one_command_rolls_back_at_once(run, warehouse, registry, owner, small_case, decided, fitted, as_of):
+    release.approve(owner, small_case, 1, "Good.")
+    release.promote(warehouse, registry, small_case, 1, as_of)
+    finding = Finding("promote", "words", ("better",), compared_with=1)
+    release.propose(warehouse, registry, small_case, fitted(2), finding, decided(seed=2), as_of, "monthly")
+    release.approve(owner, small_case, 2, "Good.")
+    release.promote(warehouse, registry, small_case, 2, as_of)
+    rollback = ("rollback", small_case.name, "--by", "Ada", "--reason", "Complaints.", "--version", "2")
+    for _ in range(2):
+        began = time.process_time()
+        done = run(*rollback)
+        assert time.process_time() - began < 5, "seconds, not minutes"
+        assert "small_case: version 1 is champion again, in place of 2." in " ".join(done.output.split())
+    assert registry.aliases(small_case.name) == {"champion": 1}
+    assert release.serving(warehouse, registry, small_case).version == 1
+    *_, row = release.read(warehouse, small_case.name)
+    assert (row.kind, row.approved_by, row.approval_reason) == ("roll_back", "Ada", "Complaints.")
 
 
 def test_reconcile_brings_a_rejection_out_of_mlflow(run, warehouse, small_case, owner):
