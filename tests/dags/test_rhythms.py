@@ -19,7 +19,7 @@ from hrloop.cli import report as commands
 from hrloop.learning import Architecture
 from hrloop.learning.calibration import Platt
 from hrloop.release import Finding, experiments
-from hrloop.rhythms import Loop, intake, matured, milestones, verdict_of
+from hrloop.rhythms import Loop, intake, matured, milestones, verdict_of, watch
 from hrloop.rhythms.status import status
 from hrloop.settings import PROJECT
 from hrloop.warehouse import steps
@@ -226,10 +226,25 @@ def test_a_rejection_given_in_mlflow_is_on_file_and_the_version_never_promoted(
     assert "champion" not in registry.aliases(NAME)
 
 
-def test_a_release_that_harms_is_rolled_back_by_one_run_of_the_watch(runner, loop, registry, put_in_charge):
-    """Its outcomes show the harm; the next decisions are scored by the version before."""
+def test_a_release_that_harms_is_rolled_back_by_one_run_of_the_watch(
+    runner, loop, registry, put_in_charge, monkeypatch
+):
+    """Its outcomes show the harm; the next decisions are scored by the version before.
+
+    A first run dies with the roll-back done and not on record.
+    """
     good = put_in_charge(AS_OF - 90 * DAY)
     bad = put_in_charge(AS_OF - 80 * DAY, wrong=True)
+    rollback = release.rollback
+
+    def dies(*given, **named):
+        rollback(*given, **named)
+        raise ConnectionError("the power went")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(release, "rollback", dies)
+        with pytest.raises(ConnectionError, match="the power went"):
+            watch.watch(loop, NAME, AS_OF)
     assert runner.run("release_watch", loop.settings, as_of=moment.text(AS_OF))["state"] == "success"
     found = summary(loop, "release_watch")
     assert (found["verdict"], found["version"]) == ("roll_back", bad), found

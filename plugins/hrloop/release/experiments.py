@@ -86,6 +86,20 @@ def running(wh: Warehouse, use_case: str, as_of: datetime) -> Experiment | None:
         )
 
 
+def to_look_at(wh: Warehouse, use_case: str, as_of: datetime) -> Experiment | None:
+    """The experiment that a look at ``as_of`` is about: begun before it, and not ended before it.
+
+    One that ended at it was ended by this very look: what follows its verdict may have been cut short.
+    """
+    with wh.engine("engine").connect() as connection:
+        return _one(
+            connection,
+            experiments.c.use_case == use_case,
+            experiments.c.started_at < as_of,
+            or_(experiments.c.ended_at.is_(None), experiments.c.ended_at >= as_of),
+        )
+
+
 def latest(wh: Warehouse, use_case: str) -> Experiment | None:
     """The experiment that was begun last."""
     with wh.engine("engine").connect() as connection:

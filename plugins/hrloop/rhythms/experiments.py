@@ -9,6 +9,7 @@ from datetime import datetime
 
 import pandas as pd
 
+from hrloop import as_of as moment
 from hrloop import evaluation, release
 from hrloop.evaluation import comparison, experiment
 from hrloop.learning import Fitted, fit, search
@@ -91,8 +92,8 @@ def look(loop: Loop, use_case: str, as_of: datetime) -> dict:
 
 
 def _find(loop: Loop, declaration: UseCase, as_of: datetime) -> dict:
-    running = experiments.running(loop.warehouse, declaration.name, as_of)
-    if running is None or running.started_at == as_of:
+    running = experiments.to_look_at(loop.warehouse, declaration.name, as_of)
+    if running is None:
         return {"verdict": None, "reasons": ["no experiment has run a day"]}
     return _look(loop, declaration, running, as_of)
 
@@ -139,7 +140,7 @@ def _signals(
 ) -> tuple[evaluation.verdict.ExperimentSignals, release.Finding | None]:
     """What is known of the experiment today, and on a registered look the finding for its owner."""
     declared, day = declaration.experiment, running.day(as_of)
-    alpha = _level(declaration, running, day, len(rows))
+    alpha = _level(declaration, running, as_of, len(rows))
     found = finding = None
     if alpha is not None and len(rows):
         found = candidates.compare(loop, declaration, frame, rows, challenger, champion, as_of, alpha)
@@ -170,13 +171,16 @@ def _signals(
     ), finding
 
 
-def _level(declaration: UseCase, running: Experiment, day: int, labels: int) -> float | None:
+def _level(declaration: UseCase, running: Experiment, as_of: datetime, labels: int) -> float | None:
     """What today's comparison may err by, if a registered look is due today; else None.
 
     A look is due once its day has come and no comparison was made since; the error is spent over the looks
-    that were made, by the labels that each had (O'Brien and Fleming; Lan and DeMets).
+    that were made, by the labels that each had (O'Brien and Fleming; Lan and DeMets). One on record for this
+    very as_of was cut short, and is made again.
     """
-    done = [(figures["day"], figures["labels"]) for figures in running.evidence.values() if figures["looked"]]
+    day, today = running.day(as_of), moment.text(as_of)
+    before = [figures for when, figures in running.evidence.items() if when != today and figures["looked"]]
+    done = [(figures["day"], figures["labels"]) for figures in before]
     due = max((one for one in running.looks if one <= day), default=None)
     if due is None or labels == 0 or any(made >= due or had >= labels for made, had in done):
         return None

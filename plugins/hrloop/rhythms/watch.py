@@ -26,14 +26,17 @@ def watch(loop: Loop, use_case: str, as_of: datetime) -> dict:
 
 
 def _find(loop: Loop, declaration: UseCase, as_of: datetime) -> dict:
-    watched = _watched(loop, declaration, as_of)
+    rows = release.read(loop.warehouse, declaration.name)
+    for row in rows:  # one of this very as_of was cut short right after its roll-back
+        if row.kind == "roll_back" and (row.approved_by, row.as_of) == (BY, as_of):
+            return {"verdict": "roll_back", "reasons": row.reasons, "version": row.previous_version}
+    watched = _watched(rows, declaration, as_of)
     if watched is None:
         return {"verdict": "keep", "reasons": ["no release is watched"]}
     return _judge(loop, declaration, watched, as_of)
 
 
-def _watched(loop: Loop, declaration: UseCase, as_of: datetime) -> Release | None:
-    rows = release.read(loop.warehouse, declaration.name)
+def _watched(rows: list[Release], declaration: UseCase, as_of: datetime) -> Release | None:
     now, days = release.standing(rows), timedelta(days=declaration.watch.days.value)
     promoted = next((row for row in reversed(rows) if row.kind in ledger.PROMOTIONS), None)
     if promoted is None or promoted.version != now.champion or now.previous is None:
