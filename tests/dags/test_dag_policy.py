@@ -55,6 +55,7 @@ print(json.dumps({
             "policy": task.retry_policy is not None, "callback": bool(task.on_failure_callback),
             "doc": task.doc_md or getattr(getattr(task, "python_callable", None), "__doc__", None),
             "dbt": type(task).__module__.startswith("cosmos"),
+            "mapped": task.is_mapped or task.get_closest_mapped_task_group() is not None,
         } for task in dag.tasks},
     } for dag in bag.dags.values()},
 }))
@@ -120,6 +121,21 @@ def test_a_refusal_is_not_retried_and_trouble_is(report):
         "RuntimeError": "default",
         "Garbled": "retry",
     }
+
+
+def test_each_use_case_has_a_branch_of_its_own_and_can_be_run_alone(report):
+    by_use_case = {dag_id: dag for dag_id, dag in report["dags"].items() if "use-case" in dag["tags"]}
+    assert {
+        "daily_calibration",
+        "weekly_retraining",
+        "monthly_reweighting",
+        "quarterly_champion_challenger",
+        "release_watch",
+        "reconcile_registry",
+    } <= set(by_use_case)
+    for dag_id, dag in by_use_case.items():
+        assert "use_case" in dag["params"], dag_id
+        assert {name for name, task in dag["tasks"].items() if not task["mapped"]} == {"use_cases"}, dag_id
 
 
 def test_dags_that_write_state_run_one_at_a_time(report):

@@ -207,6 +207,13 @@ def test_a_failed_gate_stops_what_is_behind_it_and_the_redelivery_goes_on(
     assert due(loop, "warehouse", "gate") == [first, corrected]
 
 
+def test_one_use_case_can_be_run_alone(runner, survivor):
+    as_of = moment.text(AS_OFS[-1])
+    assert len(runner.run("milestones", survivor.settings, as_of=as_of)["tasks"]) == 3, "the list, and two"
+    alone = runner.run("milestones", survivor.settings, as_of=as_of, use_case="attrition")
+    assert (alone["state"], len(alone["tasks"])) == ("success", 2), alone
+
+
 def test_a_run_by_hand_says_what_it_needs(runner, survivor):
     run = runner.run("ingest", survivor.settings)
     assert run["tasks"] == {"take_files": "failed"}
