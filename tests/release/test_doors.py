@@ -7,7 +7,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hrloop import release
 from hrloop.learning.calibration import Platt
-from hrloop.release import Finding, NoChampion, Release, ReleaseRefused, Standing, UnreadableModel
+from hrloop.release import (
+    Finding,
+    NoChampion,
+    Release,
+    ReleaseRefused,
+    Standing,
+    UnreadableModel,
+    experiments,
+)
 from hrloop.rhythms import Loop, retraining
 from mlflow.exceptions import MlflowException
 from sqlalchemy import create_engine, text
@@ -338,6 +346,20 @@ def test_an_alias_moved_in_mlflow_s_database_is_put_back(two, warehouse, registr
         assert connection.execute(text(statement), {"name": small_case.name}).rowcount == 1
     engine.dispose()
     assert release.reconcile(warehouse, registry, small_case) == ["champion was 1, the ledger says 2"]
+    assert registry.aliases(small_case.name) == {"champion": 2, "previous": 1}
+
+
+def test_the_alias_challenger_goes_when_its_experiment_ends_against_it(
+    two, propose, warehouse, registry, small_case, as_of
+):
+    tried = propose(3, compared_with=2, rhythm="quarterly")
+    begun = experiments.begin(warehouse, small_case, tried, as_of)
+    assert release.reconcile(warehouse, registry, small_case) == []
+    assert registry.aliases(small_case.name)["challenger"] == tried, "it is being tried"
+    experiments.look(warehouse, begun, as_of + timedelta(days=14), {}, "keep", ["No better."])
+    assert release.reconcile(warehouse, registry, small_case) == [
+        f"challenger was {tried}, on which a verdict has fallen"
+    ]
     assert registry.aliases(small_case.name) == {"champion": 2, "previous": 1}
 
 

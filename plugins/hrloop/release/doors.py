@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
+from sqlalchemy import Connection
 
 from hrloop import as_of as moments
 from hrloop.learning import Fitted, calibration
@@ -341,7 +342,7 @@ def promote(wh: Warehouse, registry: Registry, use_case: UseCase, version: int, 
     _only_the_service(registry)
     with ledger.locked(wh, use_case.name) as connection:
         rows = ledger.entries(connection, use_case.name)
-        _follow(registry, use_case, ledger.standing(rows))
+        _follow(connection, registry, use_case, ledger.standing(rows))
         for row in rows:
             if row.kind in ledger.PROMOTIONS and row.version == version:
                 return row
@@ -352,7 +353,7 @@ def promote(wh: Warehouse, registry: Registry, use_case: UseCase, version: int, 
         tried = experiments.of_challenger(connection, use_case.name, version)
         row = _checked(registry, use_case, version, ledger.standing(rows), as_of, tried)
         row = ledger.record(connection, row)
-        _follow(registry, use_case, ledger.standing([*rows, row]))
+        _follow(connection, registry, use_case, ledger.standing([*rows, row]))
         notes.publish(connection, registry, use_case, [row])
     return row
 
@@ -453,7 +454,7 @@ def rollback(
     with ledger.locked(wh, use_case.name) as connection:
         rows = ledger.entries(connection, use_case.name)
         before = ledger.standing(rows)
-        _follow(registry, use_case, before)
+        _follow(connection, registry, use_case, before)
         for row in rows:
             if version is not None and row.kind == "roll_back" and row.previous_version == version:
                 return row
@@ -480,7 +481,7 @@ def rollback(
             approval_reason=reason.strip(),
         )
         row = ledger.record(connection, row)
-        _follow(registry, use_case, ledger.standing([*rows, row]))
+        _follow(connection, registry, use_case, ledger.standing([*rows, row]))
         notes.publish(connection, registry, use_case, [row])
     return row
 
@@ -537,22 +538,29 @@ def reconcile(wh: Warehouse, registry: Registry, use_case: UseCase) -> list[str]
     """
     with ledger.locked(wh, use_case.name) as connection:
         rows = ledger.entries(connection, use_case.name)
-        moved = _follow(registry, use_case, ledger.standing(rows))
+        moved = _follow(connection, registry, use_case, ledger.standing(rows))
         notes.publish(connection, registry, use_case, rows)
     return moved
 
 
-def _follow(registry: Registry, use_case: UseCase, now: Standing) -> list[str]:
+def _follow(connection: Connection, registry: Registry, use_case: UseCase, now: Standing) -> list[str]:
     """Move the aliases to where they belong, and tell in words which were elsewhere."""
     found, moved = registry.aliases(use_case.name), []
     for alias, number in (("previous", now.previous), ("champion", now.champion)):
         if found.get(alias) != number:
             registry.set_alias(use_case.name, alias, number)
             moved.append(f"{alias} was {found.get(alias, 'nobody')}, the ledger says {number or 'nobody'}")
-    if found.get("challenger") in now.spent:
+    challenger = found.get("challenger")
+    if challenger in now.spent or _has_lost(connection, use_case, challenger):
         registry.set_alias(use_case.name, "challenger", None)
-        moved.append(f"challenger was {found['challenger']}, on which a verdict has fallen")
+        moved.append(f"challenger was {challenger}, on which a verdict has fallen")
     return moved
+
+
+def _has_lost(connection: Connection, use_case: UseCase, challenger: int | None) -> bool:
+    """Whether the experiment that this version was tried in, if any, ended and did not come out for it."""
+    tried = challenger and experiments.of_challenger(connection, use_case.name, challenger)
+    return bool(tried and tried.verdict) and tried.verdict != "promote"
 
 
 @dataclass(frozen=True)
@@ -579,7 +587,7 @@ def serving(wh: Warehouse, registry: Registry, use_case: UseCase) -> Serving:
     with ledger.locked(wh, use_case.name) as connection:
         rows = ledger.entries(connection, use_case.name)
         now = ledger.standing(rows)
-        moved = _follow(registry, use_case, now)
+        moved = _follow(connection, registry, use_case, now)
         number = registry.aliases(use_case.name).get("champion")
     if number is None:
         raise NoChampion(f"{use_case.name} has no champion yet: train, approve and promote a version first")
