@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from hrloop.cli import report as commands
 from hrloop.learning import Architecture
 from hrloop.learning.calibration import Platt
 from hrloop.release import Finding, experiments
-from hrloop.rhythms import Loop, intake, matured, milestones, verdict_of, watch
+from hrloop.rhythms import Loop, intake, matured, milestones, retraining, reweighting, verdict_of, watch
+from hrloop.rhythms import experiments as challengers
 from hrloop.rhythms.status import status
 from hrloop.settings import PROJECT
 from hrloop.warehouse import steps
@@ -193,6 +195,62 @@ def test_a_run_waits_for_the_owner_and_then_releases(runner, loop, use_case, reg
     run = runner.end()
     assert (run["state"], run["tasks"]["model.release[0]"]) == ("success", "success")
     assert releases(loop) == ["first"]
+
+
+def test_killed_when_it_has_proposed_and_run_again_there_is_one_version(runner, loop, registry):
+    as_of = moment.text(AS_OF)
+    runner.begin("weekly_retraining", loop.settings, as_of=as_of)
+    deadline = time.monotonic() + 300
+    while not registry.versions(NAME):
+        assert time.monotonic() < deadline, runner.log.read_text()[-4000:]
+        time.sleep(0.01)
+    runner.kill()
+    (proposed,) = registry.versions(NAME)
+    assert summary(loop, "weekly_retraining") is None, "came too late"
+    run = runner.run("weekly_retraining", loop.settings, as_of=as_of)
+    assert run["state"] == "success"
+    assert registry.versions(NAME) == [proposed]
+    assert registry.aliases(NAME) == {"challenger": proposed.number}
+    found = summary(loop, "weekly_retraining")
+    assert (found["version"], found["model"]) == (
+        proposed.number,
+        registry.load(NAME, proposed.number).fitted.identity,
+    )
+    assert releases(loop) == []
+
+
+@pytest.fixture
+def leaking(loop, project, registry, tmp_path) -> Iterator[Loop]:
+    """The loop with a feature that is filled in when somebody is hired."""
+    folder = tmp_path / "project"
+    shutil.copytree(project, folder, symlinks=True)
+    path = folder / "models" / NAME / "use_case.yaml"
+    planted = "features:\n  - name: interview_score\n    type: number\n    description: A planted leak.\n"
+    declaration = path.read_text(encoding="utf-8").replace("features:\n", planted, 1)
+    few = r"(?s)(\nleaks:.*?\bminimum_cases:\n\s+value: )\S+"  # a small company has no more labels
+    path.write_text(re.sub(few, r"\g<1>50", declaration), encoding="utf-8")
+    with loop.warehouse.engine("transformer").begin() as connection:
+        connection.execute(text("alter table features.feat_application add column interview_score integer"))
+        connection.execute(
+            text(
+                "update features.feat_application set interview_score = 3 where application_id in"
+                " (select case_key from outcomes.fct_decisions where selected)"
+            )
+        )
+    yield Loop(loop.settings.model_copy(update={"project": folder}), loop.warehouse, registry)
+    with loop.warehouse.engine("transformer").begin() as connection:
+        connection.execute(text("alter table features.feat_application drop column interview_score"))
+
+
+@pytest.mark.parametrize("learn", [retraining.retrain, reweighting.reweight, challengers.start])
+def test_a_planted_leak_is_refused_by_name_whichever_rhythm_learns(
+    leaking, loop, registry, put_in_charge, learn
+):
+    honest = put_in_charge(AS_OF - 90 * DAY)
+    with pytest.raises(learning.LeakError) as caught:
+        learn(leaking, NAME, AS_OF)
+    assert list(caught.value.findings) == ["interview_score"]
+    assert [version.number for version in registry.versions(NAME)] == [honest]
 
 
 def test_a_worse_candidate_is_never_proposed(runner, loop, project, registry, put_in_charge, tmp_path):

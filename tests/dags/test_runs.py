@@ -13,6 +13,7 @@ import pytest
 from hrloop import as_of as moment
 from hrloop import features, practice
 from hrloop.rhythms import Loop, decisions, due, intake, milestones
+from hrloop.sources import contract
 from hrloop.warehouse.fingerprint import fingerprint
 from sqlalchemy import text
 
@@ -126,6 +127,21 @@ def test_killed_half_way_and_run_again_it_is_as_if_nothing_had_been(survivor, re
         "select batch_id, status, rows_in, rows_quarantined, rows_passed, reason from loop.batches order by 1"
     )
     assert rows(survivor, batches) == rows(reference, batches)
+
+
+def test_rows_in_are_rows_passed_and_quarantined_in_every_table(survivor):
+    for table in contract.load().values():
+        came, passed, held = rows(
+            survivor,
+            "select sum(rows_in), sum(rows_passed), sum(rows_quarantined) from loop.batches"
+            " where system = :system and table_name = :name and status = 'passed'",
+            system=table.system,
+            name=table.name,
+        )[0]
+        assert came > 0, table.full_name
+        assert came == passed + held, table.full_name
+        assert passed == rows(survivor, f"select count(*) from {table.raw}")[0][0], table.full_name
+        assert held == rows(survivor, f"select count(*) from {table.quarantine}")[0][0], table.full_name
 
 
 def test_running_again_changes_nothing(runner, survivor):

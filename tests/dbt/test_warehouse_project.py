@@ -107,6 +107,37 @@ def test_rights(built, role: str, relation: str, may: bool):
             scalar(built, f"select count(*) from {relation}", role)
 
 
+@pytest.mark.parametrize(
+    ("role", "schemas"),
+    [
+        ("analyst", {"outcomes", "kpi"}),
+        ("fairness", {"outcomes", "protected"}),
+        ("engine", {"loop", "intermediate", "outcomes", "features", "kpi"}),
+        ("transformer", {"loop", "raw", *BUILT}),
+        ("loader", {"loop", "raw", "quarantine", "protected"}),
+    ],
+)
+def test_a_role_reads_its_schemas_and_no_column_beside_them(built, role: str, schemas: set[str]):
+    query = text(
+        """
+        select
+            spaces.nspname,
+            bool_or(
+                has_schema_privilege(:role, spaces.oid, 'usage')
+                and has_any_column_privilege(:role, classes.oid, 'select')
+            )
+        from pg_class as classes
+        inner join pg_namespace as spaces on classes.relnamespace = spaces.oid
+        where classes.relkind in ('r', 'v') and spaces.nspname !~ '^(pg_|information_schema)'
+        group by 1
+        """
+    )
+    with built.engine("admin").connect() as connection:
+        readable = dict(connection.execute(query, {"role": role}).all())
+    assert set(readable) == {"loop", "raw", "quarantine", "protected", *BUILT}
+    assert {schema for schema, may in readable.items() if may} == schemas
+
+
 def test_figures_add_up(built):
     selected = scalar(built, "select count(*) from outcomes.fct_decisions where selected")
     assert selected > 10

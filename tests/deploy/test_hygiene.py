@@ -124,3 +124,11 @@ def test_the_engine_names_no_use_case() -> None:
     engine = [path for path in tracked() if re.match(r"plugins/hrloop/(?!practice/).*\.(py|html|sql)$", path)]
     found = run("git", "grep", "-niwE", "|".join(names), "--", *engine)
     assert found.returncode == 1, found.stdout
+
+
+def test_nothing_but_what_measures_by_it_reads_the_truth() -> None:
+    """A loop that saw what would have become of everybody in the practice company would prove nothing."""
+    engine = [path for path in tracked() if re.match(r"plugins/(?!hrloop/practice/)|dags/|dbt/|demo/", path)]
+    reading = r"practice\.truth|\.truth\b|import.*\btruth\b|['\"]truth['\"]"
+    found = run("git", "grep", "-lE", reading, "--", *engine)
+    assert set(found.stdout.split()) == {"plugins/hrloop/settings.py", "plugins/hrloop/replay/runs.py"}

@@ -31,17 +31,17 @@ def test_exactly_the_limit_passes(company):
 
 def test_a_hair_below_the_limit_fails_and_says_what_and_where(company):
     company.file("ats.requisitions", [requisition()])
-    company.file("ats.applications", applications(2001, 101))  # 94.95 %
+    company.file("ats.applications", applications(1999, 100))  # 94.99 %
     report = company.gate()
     assert not report.passed
     assert company.status("ats.applications") == {f"{DAY}.csv": "failed"}
     batch = next(f for f in report.failures if f.group is None)
     assert batch.detail == (
-        "ats.applications: years_experience is 94.95 % complete in batch 2026-09-01.csv (limit 95 %):"
-        " 101 of 2,001 rows lack it, worst in source_channel=referral (94.95 % of 2,001 rows)."
+        "ats.applications: years_experience is 94.99 % complete in batch 2026-09-01.csv (limit 95 %):"
+        " 100 of 1,999 rows lack it, worst in source_channel=referral (94.99 % of 1,999 rows)."
         " The batch is held back; deliver a corrected file with the same keys."
     )
-    assert (batch.observed, batch.threshold) == (pytest.approx(100 * 1900 / 2001), 95)
+    assert (batch.observed, batch.threshold) == (pytest.approx(100 * 1899 / 1999), 95)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,12 @@
 """The embedded server: starts anywhere, as root too, survives a crash and hands out no open doors."""
 
 import os
+import pwd
+import shutil
 import signal
 import subprocess
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg2
@@ -64,6 +68,28 @@ def test_secrets_are_readable_by_their_owner_only(own_settings: Settings):
     assert {path.stat().st_mode & 0o777 for path in secrets} == {0o600}
     log = EmbeddedServer.of(own_settings).data / "server.log"
     assert not [path.name for path in secrets if path.read_text() in log.read_text()]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take another user's place")
+def test_an_ordinary_user_runs_it_under_their_own_name(own_settings: Settings):
+    binaries = EmbeddedServer.of(own_settings).binaries  # where others may enter
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to others
+        shutil.chown(folder, "nobody")
+        child = os.fork()
+        if child == 0:
+            left = 1
+            try:
+                os.setgroups([])
+                os.setuid(pwd.getpwnam("nobody").pw_uid)
+                server = replace(EmbeddedServer.of(Settings(home=Path(folder, "home"))), binaries=binaries)
+                assert server.user is None
+                assert server.start()
+                assert server.data.stat().st_mode & 0o777 == 0o700
+                assert server.stop()
+                left = 0
+            finally:
+                os._exit(left)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can take another user's place")

@@ -14,7 +14,7 @@ from hrloop import evaluation, features, release
 from hrloop.evaluation import comparison, pooling
 from hrloop.evaluation import drift as distributions
 from hrloop.evaluation.drift import Alarm
-from hrloop.learning import Fitted, TooEarly, fit
+from hrloop.learning import Fitted, TooEarly, fit, leaks
 from hrloop.learning.architecture import Architecture
 from hrloop.release.registry import EVIDENCE_FILE
 from hrloop.rhythms import Loop, matured
@@ -25,6 +25,17 @@ NEWEST = timedelta(days=31)  # exports come once a month
 ABOUT_SHOWN = 10  # of what is new about a version: an owner reads no more, and MLflow's page holds no more
 YEAR = timedelta(days=365)
 Pace = Literal["weekly", "monthly"]
+
+
+def frame_without_leaks(loop: Loop, declaration: UseCase, as_of: datetime) -> pd.DataFrame:
+    """The training frame that every new version is fitted on.
+
+    Raises LeakError for features from the future, by name.
+    """
+    frame = matured.training_frame(loop, declaration, as_of)
+    open_cases = features.scoring_frame(loop.warehouse, declaration, as_of)
+    leaks.check(declaration, frame, open_cases, matured.decided(loop, declaration, as_of))
+    return frame
 
 
 def try_one(

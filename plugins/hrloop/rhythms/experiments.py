@@ -35,7 +35,8 @@ def start(loop: Loop, use_case: str, as_of: datetime) -> dict:
 
     Nothing is begun (verdict ``keep``, with the reason) without a champion, while another experiment runs,
     when the search found nothing better than the champion's architecture on the forward folds, and when the
-    winner is measurably worse than the champion on held-out labels already.
+    winner is measurably worse than the champion on held-out labels already. Raises as
+    ``retraining.retrain``.
     """
     return matured.verdict_once(loop, STEP, use_case, as_of, _start)
 
@@ -51,7 +52,7 @@ def _start(loop: Loop, declaration: UseCase, as_of: datetime) -> dict:
 
 
 def _begin(loop: Loop, declaration: UseCase, champion: release.Serving, as_of: datetime) -> dict:
-    frame = matured.training_frame(loop, declaration, as_of)
+    frame = candidates.frame_without_leaks(loop, declaration, as_of)
     found = search.search(declaration, frame, as_of)
     trials = [
         {name: value for name, value in row.items() if name != "architecture"}

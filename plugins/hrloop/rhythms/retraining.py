@@ -3,8 +3,7 @@
 from datetime import datetime
 
 from hrloop import as_of as moment
-from hrloop import features, release
-from hrloop.learning import leaks
+from hrloop import release
 from hrloop.release import ledger
 from hrloop.rhythms import Loop, candidates, matured
 from hrloop.usecase import UseCase
@@ -24,13 +23,7 @@ def retrain(loop: Loop, use_case: str, as_of: datetime) -> dict:
 
 
 def _find(loop: Loop, declaration: UseCase, as_of: datetime) -> dict:
-    frame = matured.training_frame(loop, declaration, as_of)
-    leaks.check(
-        declaration,
-        frame,
-        features.scoring_frame(loop.warehouse, declaration, as_of),
-        matured.decided(loop, declaration, as_of),
-    )
+    frame = candidates.frame_without_leaks(loop, declaration, as_of)
     champion = matured.champion(loop, declaration)
     architecture = matured.architecture_of(declaration, champion.fitted) if champion else None
     return candidates.try_one(loop, declaration, frame, as_of, STEP, "weekly", champion, architecture)

@@ -25,7 +25,7 @@ def _find(loop: Loop, declaration: UseCase, as_of: datetime) -> dict:
     champion = matured.champion(loop, declaration)
     if champion is None:
         return {"verdict": "keep", "version": None, "reasons": ["there is no champion to weigh anew"]}
-    frame = matured.training_frame(loop, declaration, as_of)
+    frame = candidates.frame_without_leaks(loop, declaration, as_of)
     weights = _weights(loop, declaration, champion.fitted, frame, as_of)
     most = sorted(weights.reasons, key=lambda name: abs(weights.weight[name] - 1), reverse=True)
     told = tuple(
