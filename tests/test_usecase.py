@@ -34,6 +34,12 @@ def test_every_declaration_of_the_repository_loads():
         assert (PROJECT / "models" / name / "MODEL_CARD.md").is_file()
 
 
+def test_a_direction_is_declared_for_the_search_to_try_monotone_trees():
+    declared = usecase.load_all(PROJECT).values()
+    held = {(one.name, feature.name) for one in declared for feature in one.features if feature.monotone}
+    assert held == {("attrition", "engagement")}
+
+
 def test_a_declaration_loads_by_name_by_path_and_by_folder():
     by_name = usecase.load("recruitment", PROJECT)
     assert usecase.load(PROJECT / "models/recruitment/use_case.yaml", Path("/nowhere")) == by_name
