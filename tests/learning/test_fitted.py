@@ -8,6 +8,7 @@ import pytest
 from hrloop import learning
 from hrloop.learning import Fitted
 from hrloop.learning.calibration import Beta, Platt, VennAbers
+from threadpoolctl import threadpool_info, threadpool_limits
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,14 @@ def test_scores_do_not_depend_on_the_company_of_other_rows(fitted, frame):
     whole = fitted.probability(frame)
     np.testing.assert_array_equal(fitted.probability(frame.iloc[100:200]), whole[100:200])
     np.testing.assert_array_equal(fitted.probability(frame.iloc[[7]]), whole[[7]])
+
+
+def test_one_row_leaves_the_threads_of_the_process_to_the_rows_after_it(fitted, frame):
+    with threadpool_limits(limits=2, user_api="openmp"):
+        before = threadpool_info()
+        fitted.score(frame.head(1))
+        fitted.contributions(frame.head(1))
+        assert threadpool_info() == before
 
 
 def test_contributions_add_up_to_the_log_odds(fitted, frame):

@@ -1,8 +1,8 @@
 """Boosted trees (XGBoost): learnt, kept as UBJ, explained exactly."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -40,15 +40,26 @@ class Boosted:
 
     def predicted(self, matrix: np.ndarray) -> np.ndarray:
         """The sum of the trees (n,)."""
-        with _threads(len(matrix)):
-            predicted = self.booster.inplace_predict(matrix, predict_type="margin", validate_features=False)
+        booster = self._for(matrix)
+        predicted = booster.inplace_predict(matrix, predict_type="margin", validate_features=False)
         return predicted.astype(np.float64)
 
     def explained(self, matrix: np.ndarray) -> np.ndarray:
         """What each column adds to the sum of the trees (n, columns): exact SHAP values."""
-        with _threads(len(matrix)):
-            rows = dmatrix(self.encoder, matrix)
-            return self.booster.predict(rows, pred_contribs=True)[:, :-1].astype(np.float64)
+        rows = dmatrix(self.encoder, matrix)
+        return self._for(matrix).predict(rows, pred_contribs=True)[:, :-1].astype(np.float64)
+
+    def _for(self, matrix: np.ndarray) -> xgboost.Booster:
+        """The booster with as many threads as there are cores; for a few rows the one with one thread."""
+        return self._alone if len(matrix) < FEW else self.booster
+
+    @cached_property
+    def _alone(self) -> xgboost.Booster:
+        """A copy with one thread: to wake others takes longer than to score a few rows, and XGBoost's
+        ``config_context`` does not give a process its threads back."""
+        alone = self.booster.copy()
+        alone.set_param({"nthread": 1})
+        return alone
 
 
 class Trees(Boosted):
@@ -102,11 +113,6 @@ class Trees(Boosted):
 
 
 Fold = tuple[dict[str, Any], xgboost.DMatrix, xgboost.DMatrix]  # parameters, rows to learn from, next rows
-
-
-def _threads(rows: int) -> AbstractContextManager:
-    """As many threads as there are cores; for a few rows one, as it takes longer to wake the others."""
-    return xgboost.config_context(nthread=1) if rows < FEW else nullcontext()
 
 
 def walk(
