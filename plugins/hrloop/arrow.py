@@ -26,9 +26,10 @@ def gathered(row: np.ndarray, words: Sequence[str], n: int) -> pa.ListArray:
 
     row: (words,), the row (0 to n - 1) that each word belongs to.
     """
-    in_order = pa.array(words, pa.string()).take(pa.array(np.argsort(row, kind="stable")))
-    ends = np.cumsum(np.bincount(row, minlength=n))
-    return pa.ListArray.from_arrays(pa.array(np.r_[0, ends], pa.int32()), in_order)
+    in_order = np.array(words, dtype=object)[np.argsort(row, kind="stable")]
+    ends = np.zeros(n + 1, dtype=np.int32)
+    np.cumsum(np.bincount(row, minlength=n), out=ends[1:])
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(in_order, pa.string()))
 
 
 def _values(column: pa.Array) -> list:

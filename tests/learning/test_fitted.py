@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from hrloop import learning
+from hrloop import arrow, learning
 from hrloop.learning import Fitted
 from hrloop.learning.calibration import Beta, Platt, VennAbers
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -19,6 +19,11 @@ def frame(company):
 @pytest.fixture(scope="module")
 def fitted(use_case, frame, as_of):
     return learning.fit(use_case, frame, as_of)
+
+
+def told(fitted, rows):
+    """The edge cases of each row, as lists of texts."""
+    return arrow.gathered(*fitted.edge_cases(rows), len(rows)).to_pylist()
 
 
 def test_a_round_trip_is_exact(fitted, frame, tmp_path):
@@ -84,6 +89,24 @@ def test_scores_do_not_depend_on_the_company_of_other_rows(fitted, frame):
     np.testing.assert_array_equal(fitted.probability(frame.iloc[[7]]), whole[[7]])
 
 
+@pytest.mark.parametrize("dtypes", ["numpy", "pandas"])
+def test_a_row_alone_is_read_scored_and_told_as_in_a_frame(fitted, frame, dtypes):
+    rows = frame.tail(300)[fitted.feature_names].reset_index(drop=True)
+    rows.loc[::7, "family"], rows.loc[::11, "experience"], rows.loc[::13, "match"] = "astrology", 99.0, np.nan
+    rows.loc[::17, ["family", "channel"]] = None
+    rows = rows.convert_dtypes() if dtypes == "pandas" else rows  # of the latter, missing ones are pandas' NA
+    together = fitted.encode(rows)
+    probability, edges = fitted.probability(together), told(fitted, rows)
+    assert len({text for texts in edges for text in texts}) >= 3
+    for row in range(len(rows)):
+        columns = {name: rows[name].to_numpy()[[row]] for name in rows}
+        alone = fitted.encode(columns)
+        assert len(alone) == 1
+        np.testing.assert_array_equal(alone.matrix, together.matrix[[row]])
+        np.testing.assert_array_equal(fitted.probability(alone), probability[[row]])
+        assert arrow.gathered(*fitted.edge_cases(alone), 1).to_pylist() == [edges[row]]
+
+
 def test_one_row_leaves_the_threads_of_the_process_to_the_rows_after_it(fitted, frame):
     with threadpool_limits(limits=2, user_api="openmp"):
         before = threadpool_info()
@@ -112,7 +135,7 @@ def test_an_unseen_category_is_missing_to_the_model_and_an_edge_case(fitted, fra
     rows = frame.iloc[:3].copy()
     unseen = rows.assign(family="astrology")
     np.testing.assert_array_equal(fitted.score(unseen), fitted.score(rows.assign(family=None)))
-    for reasons in fitted.edge_cases(unseen).to_pylist():
+    for reasons in told(fitted, unseen):
         assert "family 'astrology' was not seen in training" in reasons
 
 
@@ -121,7 +144,7 @@ def test_edge_cases_name_feature_value_and_range(fitted, frame):
     rows.iloc[1, rows.columns.get_loc("experience")] = 99.0
     rows.iloc[2, rows.columns.get_loc("match")] = -3.0
     rows.iloc[3, rows.columns.get_loc("match")] = np.nan
-    reasons = fitted.edge_cases(rows).to_pylist()
+    reasons = told(fitted, rows)
     assert reasons[0] == []
     assert len(reasons[1]) == 1
     assert reasons[1][0].startswith("experience 99 is outside of")
@@ -131,14 +154,14 @@ def test_edge_cases_name_feature_value_and_range(fitted, frame):
 
 def test_rows_learnt_from_are_hardly_ever_edge_cases(fitted, frame):
     learnt = frame[frame["label_status"] == "observed"].head(fitted.summary["parts"]["development"]["labels"])
-    assert not any(fitted.edge_cases(learnt).to_pylist())
+    assert not any(told(fitted, learnt))
 
 
 def test_nothing_to_score_gives_nothing(fitted, frame):
     none = frame.head(0)
     assert fitted.probability(none).shape == (0,)
     assert fitted.contributions(none).shape == (0, len(fitted.feature_names))
-    assert fitted.edge_cases(none).to_pylist() == []
+    assert told(fitted, none) == []
 
 
 def test_a_missing_feature_is_named(fitted, frame):

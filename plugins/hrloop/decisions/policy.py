@@ -121,15 +121,21 @@ def explore(ranked: Ranked, cut: np.ndarray, draw: np.ndarray, share: float, ban
 
 
 def route(
-    confidence: np.ndarray, below: float, draw: np.ndarray, audit_share: float, edges: pa.ListArray
+    confidence: np.ndarray,
+    below: float,
+    draw: np.ndarray,
+    audit_share: float,
+    edges: tuple[np.ndarray, list[str]],
 ) -> pa.ListArray:
     """Why a person looks at each case, as lists of texts; no reason, and the decision goes its automatic way.
 
     ``low_confidence`` below the threshold (equal to it is enough), ``audit`` for a random share,
-    ``edge: …`` for each way in which the case lies outside of what the model has seen.
+    ``edge: …`` for each way in which the case lies outside of what the model has seen: ``edges`` are cases
+    (k,), and for each of these one such way in words.
     """
     unsure, audited = np.flatnonzero(confidence < below), np.flatnonzero(draw < audit_share)
     words = ["low_confidence"] * len(unsure) + ["audit"] * len(audited)
-    words += [f"edge: {edge}" for edge in edges.flatten().to_pylist()]
-    row = np.concatenate([unsure, audited, edges.value_parent_indices()])
+    outside, ways = edges
+    words += [f"edge: {way}" for way in ways]
+    row = np.concatenate([unsure, audited, outside])
     return arrow.gathered(row, words, len(confidence))

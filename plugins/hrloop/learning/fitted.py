@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from scipy.special import expit
 
 from hrloop.learning import architecture, calibration, encoding
@@ -122,9 +122,12 @@ class Fitted:
     def feature_names(self) -> list[str]:
         return self.encoder.names
 
-    def encode(self, frame: pd.DataFrame) -> Encoded:
-        """The rows of a frame, read once for all that follows. Raises MissingColumn, LearningError."""
-        return self.encoder.encode(frame)
+    def encode(self, rows: pd.DataFrame | Mapping[str, np.ndarray]) -> Encoded:
+        """Rows, as a frame or as an array (n,) for each column, read once for all that follows.
+
+        Raises MissingColumn, LearningError.
+        """
+        return self.encoder.encode(rows)
 
     def margin(self, cases: pd.DataFrame | Encoded) -> np.ndarray:
         """Log-odds (n,) of a good outcome, before calibration. Raises as ``encode`` does."""
@@ -150,8 +153,8 @@ class Fitted:
             return np.empty((0, len(self.encoder.columns)))
         return self.learnt.contributions(self._read(cases).matrix)
 
-    def edge_cases(self, cases: pd.DataFrame | Encoded) -> pa.ListArray:
-        """Per row, in words, each way in which it lies outside of what was learnt from; empty if none."""
+    def edge_cases(self, cases: pd.DataFrame | Encoded) -> tuple[np.ndarray, list[str]]:
+        """Rows (k,), and for each in words one way in which it lies outside of what was learnt from."""
         return self._read(cases).edge_cases()
 
     def _read(self, cases: pd.DataFrame | Encoded) -> Encoded:
