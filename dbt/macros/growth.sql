@@ -154,12 +154,37 @@
 {%- endmacro %}
 
 
+{# The same of the midnight (UTC) that a day begins with; days are compared, as many rows are asked. #}
+{% macro is_new_day(day) -%}
+    {%- if is_incremental() -%}
+        {{ day }} > ('{{ known_since() }}'::timestamptz at time zone 'UTC')::date
+        and {{ day }} <= ({{ as_of() }} at time zone 'UTC')::date
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+
 {# For a data test: whether a row was written since the build began, which the row of stg_loop__build tells by when
    it was written itself (xmin, the transaction). All others the build before has tested, or this one would not
    grow from it; true where everything is built anew. #}
 {% macro is_written() -%}
     {%- if execute and known_since() -%}
         age(xmin) <= (select age(build.xmin) from {{ standing('staging', 'stg_loop__build') }} as build)
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# Likewise for a data test of keys whose earlier rows may stand: whether a key has a row that was written. #}
+{% macro has_written(model, key) -%}
+    {%- if execute and known_since() -%}
+        ({{ key | join(', ') }}) in (
+            select {{ key | join(', ') }}
+            from {{ model }}
+            where {{ is_written() }}
+        )
     {%- else -%}
         true
     {%- endif -%}
