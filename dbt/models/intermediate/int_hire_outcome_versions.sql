@@ -144,7 +144,9 @@ decisions as (
         use_case,
         case_key
     from {{ ref('int_decisions') }}
-    where use_case = 'recruitment'
+    where
+        use_case = 'recruitment'
+        and {{ is_any_of('case_key', 'select renewed.case_key from renewed') }}
 
 ),
 
@@ -157,9 +159,6 @@ hires as materialized (
         hire_versions.*
     from hire_versions
     inner join decisions on hire_versions.case_key = decisions.case_key
-    {%- if is_incremental() %}
-        where hire_versions.case_key in (select renewed.case_key from renewed)
-    {%- endif %}
 
 ),
 
