@@ -47,9 +47,24 @@
 {%- endmacro %}
 
 
-{# Of a raw table the keys that have a row which became known since; all of them where it is built anew. #}
-{% macro has_grown(raw, key) -%}
+{# Whether a column is one of the values that a query gives; true where all is built anew. The column begins an
+   index: the values are looked up in it in one go, and the table is not read whole. The planner takes them for
+   ten, so that what it joins next it has to be told to join in bulk. #}
+{% macro is_any_of(column, query) -%}
     {%- if is_incremental() -%}
+        {{ column }} = any(array({{ query }}))
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# Of a raw table the keys that have a row which became known since; all of them where it is built anew.
+   `indexed`: the key begins an index, as where it is the first column of the primary key. #}
+{% macro has_grown(raw, key, indexed=false) -%}
+    {%- if is_incremental() and indexed -%}
+        {{ is_any_of(key[0], 'select ' ~ key[0] ~ ' from ' ~ raw ~ " where _known_at > '" ~ known_since() ~ "'") }}
+    {%- elif is_incremental() -%}
         ({{ key | join(', ') }}) in (
             select {{ key | join(', ') }}
             from {{ raw }}
@@ -91,10 +106,11 @@
 
 
 {# Whether a case is one of int_changed_cases; true where it is built anew. That it is read is told to dbt while
-   it parses; unit tests, where nothing grows, need not give it. #}
-{% macro is_changed(case_key) -%}
+   it parses; unit tests, where nothing grows, need not give it. `indexed`: the case begins an index. #}
+{% macro is_changed(case_key, indexed=false) -%}
     {%- if is_incremental() or not execute -%}
-        {{ case_key }} in (select changed.changed_case from {{ ref('int_changed_cases') }} as changed)
+        {%- set changed = 'select changed.changed_case from ' ~ ref('int_changed_cases') ~ ' as changed' -%}
+        {{ is_any_of(case_key, changed) if indexed else case_key ~ ' in (' ~ changed ~ ')' }}
     {%- else -%}
         true
     {%- endif -%}
@@ -109,37 +125,43 @@
 {%- endmacro %}
 
 
-{# Takes out what a model says of the changed cases before it is said anew: of some, nothing is left to say. #}
+{# Takes out what a model says of the changed cases before it is said anew: of some, nothing is left to say. The
+   case begins an index of the model. #}
 {% macro forget_changed(case_key) -%}
     {%- if is_incremental() -%}
-        delete from {{ this }} where {{ is_changed(case_key) }}
+        delete from {{ this }} where {{ is_changed(case_key, indexed=true) }}
     {%- endif -%}
 {%- endmacro %}
 
 
-{# Whether a moment lies in a month that a version of a changed case lies in: figures by month can change in these
-   alone. True where everything is built anew. `relation` has the versions of the cases, with those that stand no
-   longer: a case that moved to another month changes both. #}
-{% macro is_in_changed_month(moment, relation, case_key) -%}
+{# Takes out the figures of the months that a version of a changed case lies in, before they are counted anew: of
+   some, nothing is left to count. `relation` has the versions of the cases, with those that stand no longer: a
+   case that moved to another month changes both. The months are kept for is_in_changed_month. #}
+{% macro forget_changed_months(month, relation, case_key, moment) -%}
     {%- if is_incremental() or not execute -%}
-        {{ month_of(moment) }} in ({{ _changed_months(moment, relation, case_key) }})
+        create temporary table changed_months on commit drop as (
+            select distinct {{ month_of(moment) }} as changed_month
+            from {{ relation }}
+            where {{ is_changed(case_key, indexed=true) }}
+        );
+        delete from {{ this }} where {{ month }} in (select changed_month from changed_months)
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# Whether a moment lies in one of those months: figures by month can change in these alone. True where everything
+   is built anew. Moments are compared, as many rows are asked. #}
+{% macro is_in_changed_month(moment) -%}
+    {%- if is_incremental() -%}
+        exists (
+            select 1
+            from changed_months
+            where
+                {{ moment }} >= changed_month::timestamp at time zone 'UTC'
+                and {{ moment }} < (changed_month + interval '1 month') at time zone 'UTC'
+        )
     {%- else -%}
         true
-    {%- endif -%}
-{%- endmacro %}
-
-
-{% macro _changed_months(moment, relation, case_key) -%}
-    select {{ month_of('changed_version.' ~ moment) }}
-    from {{ relation }} as changed_version
-    where {{ is_changed('changed_version.' ~ case_key) }}
-{%- endmacro %}
-
-
-{# Takes out the figures of those months before they are counted anew: of some, nothing is left to count. #}
-{% macro forget_changed_months(month, relation, case_key, moment) -%}
-    {%- if is_incremental() -%}
-        delete from {{ this }} where {{ month }} in ({{ _changed_months(moment, relation, case_key) }})
     {%- endif -%}
 {%- endmacro %}
 
@@ -148,6 +170,17 @@
 {% macro is_new(moment) -%}
     {%- if is_incremental() -%}
         {{ moment }} > '{{ known_since() }}' and {{ moment }} <= {{ as_of() }}
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# The same of the midnight (UTC) that a day begins with; days are compared, as many rows are asked. #}
+{% macro is_new_day(day) -%}
+    {%- if is_incremental() -%}
+        {{ day }} > ('{{ known_since() }}'::timestamptz at time zone 'UTC')::date
+        and {{ day }} <= ({{ as_of() }} at time zone 'UTC')::date
     {%- else -%}
         true
     {%- endif -%}
@@ -166,8 +199,23 @@
 {%- endmacro %}
 
 
+{# Likewise for a data test of keys whose earlier rows may stand: whether a key has a row that was written. #}
+{% macro has_written(model, key) -%}
+    {%- if execute and known_since() -%}
+        ({{ key | join(', ') }}) in (
+            select {{ key | join(', ') }}
+            from {{ model }}
+            where {{ is_written() }}
+        )
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+
 {# dbt's way to put rows in place of others of their keys, without what it asks the catalogue on the way: columns
-   and comments are those of when all was built anew, as another project is.
+   and comments are those of when all was built anew, as another project is. Where the key begins an index, the
+   others are looked up in it.
 
    The post-hook, statistics for the planner, runs where a tenth of the rows is new; otherwise they still do. #}
 {% materialization incremental, adapter='postgres' %}
@@ -178,7 +226,8 @@
     {%- set unique_key = config.get('unique_key') -%}
     {%- set key = [unique_key] if unique_key is string else unique_key -%}
     {%- set standing = run_query(
-        "select string_agg(quote_ident(attname), ', '), max(reltuples) from pg_attribute"
+        "select string_agg(quote_ident(attname), ', '), max(reltuples), bool_or(attname = '" ~ (key or [''])[0]
+        ~ "' and attnum in (select indkey[0] from pg_index where indrelid = attrelid)) from pg_attribute"
         ~ " inner join pg_class on pg_class.oid = attrelid"
         ~ " where attrelid = '" ~ target ~ "'::regclass and attnum > 0 and not attisdropped"
     ).rows[0] -%}
@@ -188,7 +237,13 @@
             {{ sql }}
         );
         {% if key -%}
-            delete from {{ target }} where ({{ key | join(', ') }}) in (select {{ key | join(', ') }} from grown);
+            {%- set begins_index = standing[2] %}
+            delete from {{ target }}
+            where
+                {{ is_any_of(key[0], 'select ' ~ key[0] ~ ' from grown') if begins_index else 'true' }}
+                {% if not begins_index or key | length > 1 -%}
+                    and ({{ key | join(', ') }}) in (select {{ key | join(', ') }} from grown)
+                {%- endif -%};
         {%- endif %}
         insert into {{ target }} ({{ standing[0] }}) select {{ standing[0] }} from grown
     {% endcall %}

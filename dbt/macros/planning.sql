@@ -4,7 +4,8 @@
 {%- endmacro %}
 
 
-{# The planner expects hardly any row of a join on overlapping intervals, and would join row by row. #}
+{# The planner expects hardly any row of a join on overlapping intervals, and ten of those that are looked up in an
+   index (is_any_of), and would join row by row. #}
 {% macro join_in_bulk() -%}
     set local enable_nestloop = off
 {%- endmacro %}

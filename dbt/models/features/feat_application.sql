@@ -1,4 +1,4 @@
-{{ config(unique_key='application_id') }}
+{{ config(unique_key='application_id', pre_hook="{{ join_in_bulk() }}") }}
 
 -- The features of an application as they were known over time: read the version that stood at a moment, and
 -- nothing that became known after it is in it.
@@ -20,7 +20,7 @@ with applications as (
         known_from,
         coalesce(known_to, 'infinity') as known_to
     from {{ ref('stg_ats__applications') }}
-    where {{ is_changed('application_id') }}
+    where {{ is_changed('application_id', indexed=true) }}
 
 ),
 
@@ -42,12 +42,18 @@ first_versions as (
                 and earlier.application_id = first_version.application_id
                 and earlier.known_to = first_version.known_from
         )
-        -- Those, and all others of the same candidates and requisitions, which they are counted among.
-        and (
-            {{ is_changed('first_version.application_id') }}
-            or first_version.candidate_key in (select applications.candidate_key from applications)
-            or first_version.requisition_id in (select applications.requisition_id from applications)
-        )
+        {% if is_incremental() %}
+            -- Those, and all others of the same candidates and requisitions, which they are counted among.
+            and (
+                first_version.candidate_key in (select applications.candidate_key from applications)
+                or first_version.requisition_id in (select applications.requisition_id from applications)
+                or (
+                    first_version.candidate_key is null
+                    and first_version.requisition_id is null
+                    and {{ is_changed('first_version.application_id') }}
+                )
+            )
+        {%- endif %}
 
 ),
 
@@ -70,7 +76,7 @@ earlier_applications as (
 first_stage_events as (
 
     select * from {{ ref('int_first_stage_events') }}
-    where {{ is_changed('application_id') }}
+    where {{ is_changed('application_id', indexed=true) }}
 
 ),
 

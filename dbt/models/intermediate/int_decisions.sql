@@ -1,4 +1,4 @@
-{{ config(pre_hook="{{ forget_changed('case_key') }}") }}
+{{ config(pre_hook=["{{ forget_changed('case_key') }}", "{{ join_in_bulk() }}"]) }}
 
 -- Every decision, once: those of the loop as they were recorded, and before them those that people made
 -- alone, as they were first known. A use case that is not declared has none.
@@ -10,7 +10,7 @@ with applications as (
         requisition_id,
         known_from
     from {{ ref('stg_ats__applications') }}
-    where {{ is_changed('application_id') }}
+    where {{ is_changed('application_id', indexed=true) }}
     order by application_id, known_from
 
 ),
@@ -18,7 +18,7 @@ with applications as (
 first_stage_events as (
 
     select * from {{ ref('int_first_stage_events') }}
-    where {{ is_changed('application_id') }}
+    where {{ is_changed('application_id', indexed=true) }}
 
 ),
 

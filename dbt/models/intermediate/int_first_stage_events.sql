@@ -1,11 +1,11 @@
-{{ config(unique_key='application_id') }}
+{{ config(unique_key='application_id', pre_hook="{{ join_in_bulk() }}") }}
 
 -- When people first decided on an application, as it was first known. Later corrections do not change it:
 -- a decision that was made stays where it was made. The stages that it came to are those that stand.
 with events as (
 
     select * from {{ ref('stg_ats__application_events') }}
-    where {{ is_changed('application_id') }}
+    where {{ is_changed('application_id', indexed=true) }}
 
 ),
 

@@ -1,5 +1,5 @@
 {{ config(
-    unique_key=['case_key', 'milestone_months'],
+    unique_key=['case_key', 'milestone_months', 'known_from'],
     pre_hook=["{{ forget_changed('case_key') }}", "{{ join_in_bulk() }}"],
 ) }}
 {%- set report_grace_days = declared('recruitment', 'report_grace_days', 'integer') %}
@@ -92,54 +92,50 @@ dates as (
 
     ),
 
-    -- The milestones that something new is said of: all of a changed case and of somebody who left; else
-    -- those that came, or are still pending when the time to report is over, and those that a new review
-    -- speaks for.
+    -- The milestones that something new is said of, and from when on. All of a changed case are said anew,
+    -- which has nothing here any more; of others, those of somebody who left, those that came, or are still
+    -- pending when the time to report is over, and those that a new review speaks for. What was said of them
+    -- before the version that stands is left as it is.
     renewed as (
 
         select
             hire_versions.case_key,
-            milestones.milestone_months
+            milestones.milestone_months,
+            '-infinity'::timestamptz as said_from
         from hire_versions
         cross join milestones
-        where
-            {{ is_changed('hire_versions.case_key') }}
-            or {{ is_named_anew(
-                ref('stg_hris__terminations'), 'employee_key', 'hire_versions.employee_key'
-            ) }}
+        where {{ is_changed('hire_versions.case_key') }}
 
         union
 
         select
             case_key,
-            milestone_months
+            milestone_months,
+            known_from as said_from
         from {{ this }}
         where
             known_to is null
             and (
-                {{ is_new("due_on::timestamp at time zone 'UTC'") }}
-                or (
-                    status = 'pending'
-                    and {{ is_new("(due_on + " ~ report_grace_days ~ ")::timestamp at time zone 'UTC'") }}
+                {{ is_new_day('due_on') }}
+                or (status = 'pending' and {{ is_new_day('due_on + ' ~ report_grace_days) }})
+                or (case_key, milestone_months) in (
+                    select
+                        newly_reviewed.case_key,
+                        newly_reviewed.milestone_months
+                    from newly_reviewed
+                )
+                or case_key in (
+                    select hire_versions.case_key
+                    from hire_versions
+                    where
+                        {{ is_named_anew(
+                            ref('stg_hris__terminations'), 'employee_key', 'hire_versions.employee_key'
+                        ) }}
                 )
             )
 
-        union
-
-        select
-            case_key,
-            milestone_months
-        from newly_reviewed
-
     ),
 {%- endif %}
-
-hires as (
-
-    select * from hire_versions
-    where {{ 'case_key in (select renewed.case_key from renewed)' if is_incremental() else 'true' }}
-
-),
 
 decisions as (
 
@@ -148,66 +144,119 @@ decisions as (
         use_case,
         case_key
     from {{ ref('int_decisions') }}
-    where use_case = 'recruitment'
+    where
+        use_case = 'recruitment'
+        and {{ is_any_of('case_key', 'select renewed.case_key from renewed') }}
 
 ),
 
--- All milestones of the cases concerned: which of them a review speaks for is told among all.
-due as (
+-- Materialised, so that the decisions of cases are looked up before each is repeated for its milestones.
+hires as materialized (
 
     select
         decisions.decision_id,
         decisions.use_case,
-        hires.*,
+        hire_versions.*
+    from hire_versions
+    inner join decisions on hire_versions.case_key = decisions.case_key
+
+),
+
+due as (
+
+    select
+        hires.decision_id,
+        hires.use_case,
+        hires.case_key,
+        hires.employee_key,
+        hires.hired_on,
+        hires.hire_known_to,
         dates.milestone_months,
-        dates.previous_due_on,
         dates.due_on,
-        dates.report_by,
         dates.due_at,
         dates.report_by_at,
-        {{ 'renewed.case_key is not null' if is_incremental() else 'true' }} as is_renewed
+        {% if is_incremental() %}
+            greatest(hires.hire_known_from, renewed.said_from) as hire_known_from
+        {% else %}
+            hires.hire_known_from
+        {% endif %}
     from hires
-    inner join decisions on hires.case_key = decisions.case_key
     inner join dates on hires.hired_on = dates.hired_on
     {%- if is_incremental() %}
-        left join renewed
+        inner join renewed
             on
                 hires.case_key = renewed.case_key
                 and dates.milestone_months = renewed.milestone_months
+                and hires.hire_known_to > renewed.said_from
     {%- endif %}
 
 ),
 
--- A review speaks for one milestone: the nearest one whose period it ends in.
-reviews as (
+first_days_of_hires as (
 
-    select distinct on (due.decision_id, due.hire_known_from, reviews.review_id, reviews.known_from)
-        due.decision_id,
-        due.milestone_months,
-        due.is_renewed,
-        due.hire_known_from,
+    select distinct
+        employee_key,
+        hired_on
+    from hires
+
+),
+
+-- A review speaks for one milestone: the nearest one whose period it ends in.
+spoken_for as (
+
+    select distinct on (
+        first_days_of_hires.employee_key,
+        first_days_of_hires.hired_on,
+        reviews.review_id,
+        reviews.known_from
+    )
+        first_days_of_hires.employee_key,
+        first_days_of_hires.hired_on,
+        dates.milestone_months,
         reviews.review_id,
         reviews.rating,
         reviews.period_end,
-        abs(reviews.period_end - due.due_on) as days_off,
-        greatest(reviews.known_from, due.hire_known_from) as known_from,
-        least(coalesce(reviews.known_to, 'infinity'), due.hire_known_to) as known_to
-    from due
+        abs(reviews.period_end - dates.due_on) as days_off,
+        reviews.known_from,
+        coalesce(reviews.known_to, 'infinity') as known_to
+    from first_days_of_hires
+    inner join dates on first_days_of_hires.hired_on = dates.hired_on
     inner join {{ ref('stg_hris__reviews') }} as reviews
         on
-            due.employee_key = reviews.employee_key
-            and due.previous_due_on < reviews.period_end
-            and due.report_by >= reviews.period_end
-            and due.hire_known_to > reviews.known_from
-            and due.hire_known_from < coalesce(reviews.known_to, 'infinity')
+            first_days_of_hires.employee_key = reviews.employee_key
+            and dates.previous_due_on < reviews.period_end
+            and dates.report_by >= reviews.period_end
     where reviews.rating is not null
     order by
-        due.decision_id,
-        due.hire_known_from,
+        first_days_of_hires.employee_key,
+        first_days_of_hires.hired_on,
         reviews.review_id,
         reviews.known_from,
-        abs(reviews.period_end - due.due_on),
-        due.milestone_months
+        abs(reviews.period_end - dates.due_on),
+        dates.milestone_months
+
+),
+
+reviews as (
+
+    select
+        due.decision_id,
+        due.milestone_months,
+        due.hire_known_from,
+        spoken_for.review_id,
+        spoken_for.rating,
+        spoken_for.period_end,
+        spoken_for.days_off,
+        greatest(spoken_for.known_from, due.hire_known_from) as known_from,
+        least(spoken_for.known_to, due.hire_known_to) as known_to
+    from due
+    inner join spoken_for
+        on
+            due.employee_key = spoken_for.employee_key
+            and due.hired_on = spoken_for.hired_on
+            and due.milestone_months = spoken_for.milestone_months
+            and due.hire_known_to > spoken_for.known_from
+            and due.hire_known_from < spoken_for.known_to
 
 ),
 
@@ -229,7 +278,6 @@ departures as (
             and due.due_on > terminations.terminated_on
             and due.hire_known_to > terminations.known_from
             and due.hire_known_from < coalesce(terminations.known_to, 'infinity')
-    where due.is_renewed
 
 ),
 
@@ -237,21 +285,19 @@ change_points as (
 
     select decision_id, milestone_months, hire_known_from, hire_known_from as known_at
     from due
-    where is_renewed
 
     union
 
     select decision_id, milestone_months, hire_known_from, due_at
     from due
-    where is_renewed and due_at > hire_known_from and due_at < hire_known_to and due_at <= {{ as_of() }}
+    where due_at > hire_known_from and due_at < hire_known_to and due_at <= {{ as_of() }}
 
     union
 
     select decision_id, milestone_months, hire_known_from, report_by_at
     from due
     where
-        is_renewed
-        and report_by_at > hire_known_from
+        report_by_at > hire_known_from
         and report_by_at < hire_known_to
         and report_by_at <= {{ as_of() }}
 
@@ -259,13 +305,11 @@ change_points as (
 
     select decision_id, milestone_months, hire_known_from, known_from
     from reviews
-    where is_renewed
 
     union
 
     select decision_id, milestone_months, hire_known_from, known_to
     from reviews
-    where is_renewed
 
     union
 
@@ -320,7 +364,6 @@ facts as (
             and spans.milestone_months = due.milestone_months
             and spans.hire_known_from = due.hire_known_from
             and spans.known_from < due.hire_known_to
-            and due.is_renewed
     left join departures
         on
             spans.decision_id = departures.decision_id

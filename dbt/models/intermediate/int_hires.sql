@@ -11,7 +11,7 @@ with hired_events as (
         known_from,
         coalesce(known_to, 'infinity') as known_to
     from {{ ref('stg_ats__application_events') }}
-    where stage = 'hired' and {{ is_changed('application_id') }}
+    where stage = 'hired' and {{ is_changed('application_id', indexed=true) }}
 
 ),
 
@@ -21,7 +21,7 @@ candidates as (
         application_id,
         candidate_key
     from {{ ref('stg_ats__applications') }}
-    where {{ is_changed('application_id') }}
+    where {{ is_changed('application_id', indexed=true) }}
     order by application_id, known_from
 
 ),

@@ -1,5 +1,6 @@
 {{ config(pre_hook=[
     "{{ forget_changed_months('applied_month', ref('stg_ats__applications'), 'application_id', 'applied_at') }}",
+    "{{ join_in_bulk() }}",
 ]) }}
 
 -- Built behind the features, so that it does not hold up what the loop reads: dbt takes what is ready first.
@@ -14,13 +15,14 @@ with applications as (
     where
         known_to is null
         and applied_at is not null
-        and {{ is_in_changed_month('applied_at', ref('stg_ats__applications'), 'application_id') }}
+        and {{ is_in_changed_month('applied_at') }}
 
 ),
 
 stages as (
 
     select * from {{ ref('int_first_stage_events') }}
+    where {{ is_any_of('application_id', 'select applications.application_id from applications') }}
 
 )
 

@@ -1,5 +1,6 @@
 {{ config(pre_hook=[
     "{{ forget_changed_months('hired_month', ref('int_hires'), 'application_id', 'hired_at') }}",
+    "{{ join_in_bulk() }}",
 ]) }}
 
 -- Built behind the features, so that it does not hold up what the loop reads: dbt takes what is ready first.
@@ -7,14 +8,16 @@
 with hires as (
 
     select * from {{ ref('int_hires') }}
-    where known_to is null and {{ is_in_changed_month('hired_at', ref('int_hires'), 'application_id') }}
+    where known_to is null and {{ is_in_changed_month('hired_at') }}
 
 ),
 
 applications as (
 
     select * from {{ ref('stg_ats__applications') }}
-    where known_to is null
+    where
+        known_to is null
+        and {{ is_any_of('application_id', 'select hires.application_id from hires') }}
 
 ),
 

@@ -1,9 +1,9 @@
-{{ config(pre_hook="{{ forget_changed('case_key') }}") }}
+{{ config(pre_hook=["{{ forget_changed('case_key') }}", "{{ join_in_bulk() }}"]) }}
 {%- set positive_action = declared('attrition', 'positive_action', 'text') %}
 with decisions as (
 
     select * from {{ ref('int_decisions') }}
-    where {{ is_changed('case_key') }}
+    where {{ is_changed('case_key', indexed=true) }}
 
 ),
 

@@ -1,6 +1,6 @@
 {{ config(
-    unique_key=['use_case', 'case_key', 'milestone_months'],
-    pre_hook="{{ forget_changed('case_key') }}",
+    unique_key=['case_key', 'use_case', 'milestone_months'],
+    pre_hook=["{{ forget_changed('case_key') }}", "{{ join_in_bulk() }}"],
 ) }}
 
 with standing as (
@@ -15,6 +15,7 @@ with standing as (
 decisions as (
 
     select * from {{ ref('fct_decisions') }}
+    where {{ is_any_of('decision_id', 'select standing.decision_id from standing') }}
 
 )
 

@@ -21,7 +21,7 @@ versions as (
     from {{ source('raw', 'ats__application_events') }} as raw
     where
         {{ is_usable('raw') }}
-        and {{ has_grown(source('raw', 'ats__application_events'), ['event_id']) }}
+        and {{ has_grown(source('raw', 'ats__application_events'), ['event_id'], indexed=true) }}
 
 )
 

@@ -26,7 +26,7 @@ versions as (
     from {{ source('raw', 'ats__applications') }} as raw
     where
         {{ is_usable('raw') }}
-        and {{ has_grown(source('raw', 'ats__applications'), ['application_id']) }}
+        and {{ has_grown(source('raw', 'ats__applications'), ['application_id'], indexed=true) }}
 
 )
 

@@ -19,7 +19,7 @@ versions as (
     from {{ source('raw', 'ats__feedback') }} as raw
     where
         {{ is_usable('raw') }}
-        and {{ has_grown(source('raw', 'ats__feedback'), ['feedback_id']) }}
+        and {{ has_grown(source('raw', 'ats__feedback'), ['feedback_id'], indexed=true) }}
 
 )
 

@@ -23,7 +23,7 @@ versions as (
     from {{ source('raw', 'ats__requisitions') }} as raw
     where
         {{ is_usable('raw') }}
-        and {{ has_grown(source('raw', 'ats__requisitions'), ['requisition_id']) }}
+        and {{ has_grown(source('raw', 'ats__requisitions'), ['requisition_id'], indexed=true) }}
 
 )
 

@@ -18,7 +18,7 @@ versions as (
     from {{ source('raw', 'hris__interventions') }} as raw
     where
         {{ is_usable('raw') }}
-        and {{ has_grown(source('raw', 'hris__interventions'), ['intervention_id']) }}
+        and {{ has_grown(source('raw', 'hris__interventions'), ['intervention_id'], indexed=true) }}
 
 )
 

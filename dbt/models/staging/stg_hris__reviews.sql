@@ -18,7 +18,7 @@ versions as (
     from {{ source('raw', 'hris__reviews') }} as raw
     where
         {{ is_usable('raw') }}
-        and {{ has_grown(source('raw', 'hris__reviews'), ['review_id']) }}
+        and {{ has_grown(source('raw', 'hris__reviews'), ['review_id'], indexed=true) }}
 
 )
 

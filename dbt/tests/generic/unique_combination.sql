@@ -3,12 +3,7 @@
 
 select {{ columns | join(', ') }}
 from {{ model }}
-where
-    ({{ columns | join(', ') }}) in (
-        select {{ columns | join(', ') }}
-        from {{ model }}
-        where {{ is_written() }}
-    )
+where {{ has_written(model, columns) }}
 group by {{ columns | join(', ') }}
 having count(*) > 1
 

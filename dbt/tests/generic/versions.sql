@@ -1,6 +1,6 @@
 {# The versions of a key are intervals of time: the key is there, none is empty, none overlaps the next,
-   and one at most stands. #}
-{% test versions(model, key) %}
+   and one at most stands. `stay`: earlier versions of a key may stay when later ones are written. #}
+{% test versions(model, key, stay=false) %}
 
 with versions as (
 
@@ -10,7 +10,7 @@ with versions as (
         coalesce(known_to, 'infinity') as known_to,
         lead(known_from) over (partition by {{ key | join(', ') }} order by known_from) as next_from
     from {{ model }}
-    where {{ is_written() }}
+    where {{ has_written(model, key) if stay else is_written() }}
 
 )
 
