@@ -9,7 +9,8 @@ from hrloop.rhythms import Loop, recorded
 NEWLY_DUE_DAYS = 31  # the report of a month's first day covers the whole month before
 STATUSES = ("observed", "missing", "pending", "censored")
 
-# Read as of a time, so that a report written late says what it would have said then.
+# Read as of a time, so that a report written late says what it would have said then: without the decisions
+# that were taken at this as_of, which may be in the warehouse by now.
 _STANDING = text("""
     select
         milestone_months,
@@ -17,8 +18,18 @@ _STANDING = text("""
         count(*) as milestones,
         count(*) filter (where due_on <= :today and due_on > :today - :newly) as newly_due,
         avg(value) filter (where status = 'observed') as rate
-    from intermediate.int_outcome_milestone_versions
-    where use_case = :use_case and known_from <= :as_of and (known_to is null or known_to > :as_of)
+    from intermediate.int_outcome_milestone_versions as outcomes
+    where
+        use_case = :use_case
+        and known_from <= :as_of
+        and (known_to is null or known_to > :as_of)
+        and not exists (
+            select from loop.decisions
+            where
+                decisions.use_case = outcomes.use_case
+                and decisions.case_key = outcomes.case_key
+                and decisions.as_of = :as_of
+        )
     group by milestone_months, status
 """)
 
