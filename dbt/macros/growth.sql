@@ -140,9 +140,15 @@
 {% macro forget_changed_months(month, relation, case_key, moment) -%}
     {%- if is_incremental() or not execute -%}
         create temporary table changed_months on commit drop as (
-            select distinct {{ month_of(moment) }} as changed_month
-            from {{ relation }}
-            where {{ is_changed(case_key, indexed=true) }}
+            select
+                listed.changed_month,
+                listed.changed_month::timestamp at time zone 'UTC' as begins_at,
+                (listed.changed_month + interval '1 month') at time zone 'UTC' as ends_at
+            from (
+                select distinct {{ month_of(moment) }} as changed_month
+                from {{ relation }}
+                where {{ is_changed(case_key, indexed=true) }}
+            ) as listed
         );
         delete from {{ this }} where {{ month }} in (select changed_month from changed_months)
     {%- endif -%}
@@ -156,9 +162,7 @@
         exists (
             select 1
             from changed_months
-            where
-                {{ moment }} >= changed_month::timestamp at time zone 'UTC'
-                and {{ moment }} < (changed_month + interval '1 month') at time zone 'UTC'
+            where {{ moment }} >= begins_at and {{ moment }} < ends_at
         )
     {%- else -%}
         true
