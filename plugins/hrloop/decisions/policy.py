@@ -43,8 +43,9 @@ def draws(key: str, purpose: str, ids: Sequence[str], where: np.ndarray | None =
     ``where`` (n,): the ids that are drawn for, if not for all; NaN for the others.
     """
     hashed = keyed.hasher(key, f"{purpose}:")
-    chosen = np.arange(len(ids)) if where is None else np.flatnonzero(where)
-    digests = b"".join([hashed(ids[one].encode()) for one in chosen])
+    chosen = slice(None) if where is None else np.flatnonzero(where)
+    picked = ids if where is None else [ids[one] for one in chosen.tolist()]
+    digests = b"".join([hashed(one.encode()) for one in picked])
     first = np.frombuffer(digests, dtype=">u8")[::4]  # of the four that a digest of 32 bytes holds
     drawn = np.full(len(ids), np.nan)
     drawn[chosen] = (first >> 11).astype(float) / 2.0**53

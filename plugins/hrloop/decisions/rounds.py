@@ -174,7 +174,7 @@ def table_of(
     frame = frame.reset_index(drop=True)
     cases = fitted.encode(frame)
     score, probability = _scored(use_case, fitted, version, cases, frame["case_key"])
-    ids = [decision_id(use_case.name, case) for case in frame["case_key"]]
+    ids = decision_ids(use_case.name, frame["case_key"])
     rules, actions = use_case.routing, use_case.decision.actions
     group, band = frame["group_key"].to_numpy(), rules.exploration_band.value
     ranked = policy.rank(group, score, policy.draws(key, "tie", ids, where=policy.tied(group, score)))
@@ -229,9 +229,7 @@ def shadow_of(
     n = len(frame)
     return pa.table(
         {
-            "decision_id": pa.array(
-                [decision_id(use_case.name, case) for case in frame["case_key"]], pa.string()
-            ),
+            "decision_id": pa.array(decision_ids(use_case.name, frame["case_key"]), pa.string()),
             "model_version": pa.array([version] * n, pa.int32()),
             "as_of": pa.array([as_of] * n, pa.timestamp("us", "UTC")),
             "score": score,
@@ -258,6 +256,11 @@ def _scored(
 def decision_id(use_case: str, case_key: str) -> str:
     """One per case, whatever the round: 32 hex digits of SHA-256(use case|case)."""
     return hashlib.sha256(f"{use_case}|{case_key}".encode()).hexdigest()[:32]
+
+
+def decision_ids(use_case: str, case_key: pd.Series) -> list[str]:
+    """``decision_id`` of each of these cases (n,)."""
+    return [decision_id(use_case, case) for case in case_key.tolist()]  # a series gives its texts slowly
 
 
 def subject(wh: Warehouse, use_case: str, decision_id: str) -> str:
