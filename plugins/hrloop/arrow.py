@@ -37,9 +37,11 @@ def _values(column: pa.Array) -> list:
     if pa.types.is_string(column.type) and not column.null_count and not _to_escape(column):
         return ['"', column, '"']
     encoded = column.dictionary_encode()
-    written = [
-        json.dumps(value, ensure_ascii=False, allow_nan=False) for value in encoded.dictionary.to_pylist()
-    ]
+    values = encoded.dictionary.to_pylist()
+    if pa.types.is_floating(column.type):  # one call for all: no number has a comma in it
+        written = json.dumps(values, allow_nan=False)[1:-1].split(", ") if values else []
+    else:
+        written = [json.dumps(value, ensure_ascii=False, allow_nan=False) for value in values]
     return [pa.array(written, pa.string()).take(encoded.indices).fill_null("null")]
 
 

@@ -89,4 +89,4 @@ def to_pandas(rows: pa.Table, numbers: list[str]) -> pd.DataFrame:
             columns[name] = pd.Series(column.to_numpy(), dtype="object")
         else:
             columns[name] = column.to_pandas()
-    return pd.DataFrame(columns, columns=rows.column_names)
+    return pd.DataFrame(columns, columns=rows.column_names, copy=False)  # or all would be copied together

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,10 +78,15 @@ def on_file(settings):
     """Nine replays on file, as a call before would have left them."""
     folder = pool.folder_of(settings, SETTING)
     for case in CASES:
-        (folder / case.name).mkdir(parents=True)
-        lines = [json.dumps(row(month, case)) for month in range(MONTHS)]
-        (folder / case.name / runs.RESULTS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        put(folder, case)
     return folder
+
+
+def put(folder: Path, case: Case) -> None:
+    """A finished replay on file."""
+    (folder / case.name).mkdir(parents=True)
+    lines = [json.dumps(row(month, case)) for month in range(MONTHS)]
+    (folder / case.name / runs.RESULTS).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def test_what_is_on_file_is_told_and_nothing_is_run_again(settings, on_file):
@@ -99,6 +105,15 @@ def test_what_is_on_file_is_told_and_nothing_is_run_again(settings, on_file):
     assert "hrloop replay recruitment --policies static,naive,loop --scenarios steady --seeds 3" in page
     assert "http://" not in page.split("<body>")[0]
     assert not (settings.home / "replay" / "installation").exists(), "no Postgres was started"
+
+
+def test_the_loop_is_compared_with_the_loop_without_a_part(settings, on_file):
+    for seed in (1, 2, 3):
+        put(on_file, Case("steady", seed, "no-reviews"))
+    found = CliRunner().invoke(app, [*OPTIONS, "--policies", "loop,no-reviews"])
+    assert found.exit_code == 0, found.output
+    page = (settings.home / "reports" / "replay.html").read_text(encoding="utf-8")
+    assert "<td>steady</td><td>no-reviews</td><td>better: +0.0200 ± 0.0000</td>" in page
 
 
 def test_the_ends_of_replays(on_file):

@@ -218,11 +218,12 @@ def _what(setting: Setting, cases: Sequence[Case], kept: dict[Case, list[dict]],
 
 
 def _overview(ends: pd.DataFrame, scenarios: Sequence[str]) -> str:
-    """By scenario: in what the loop is better than the others at the end, worse, or not told from them."""
+    """By scenario: in what the loop is better than the others at the end, worse, or not told from them; the
+    loop without one of its parts tells what this part is worth."""
     rows = []
     for scenario in scenarios if len(ends) else ():
         mine = ends[ends["scenario"] == scenario]
-        for other in OTHERS:
+        for other in (name for name in POLICIES if name != LOOP):
             gains = {figure: paired(mine, LOOP, other, figure) for figure in FIGURES}
             if gains["error"].n:
                 rows.append(
