@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hrloop import as_of as moment
 from hrloop import learning, practice, release
@@ -20,7 +21,17 @@ from hrloop.cli import report as commands
 from hrloop.learning import Architecture
 from hrloop.learning.calibration import Platt
 from hrloop.release import Finding, experiments
-from hrloop.rhythms import Loop, intake, matured, milestones, retraining, reweighting, verdict_of, watch
+from hrloop.rhythms import (
+    Loop,
+    candidates,
+    intake,
+    matured,
+    milestones,
+    retraining,
+    reweighting,
+    verdict_of,
+    watch,
+)
 from hrloop.rhythms import experiments as challengers
 from hrloop.rhythms.status import status
 from hrloop.settings import PROJECT
@@ -182,6 +193,30 @@ def test_a_better_candidate_is_promoted_after_approval(
     assert runner.run("release_watch", loop.settings, as_of=moment.text(AS_OF))["state"] == "success"
     assert registry.aliases(NAME) == {"champion": better.number, "previous": bad}
     assert releases(loop) == ["first", "promote"]
+
+
+def test_a_version_is_compared_with_the_champion_as_it_decides_today_too(
+    loop, use_case, registry, learnt, put_in_charge
+):
+    champion = put_in_charge(AS_OF - 120 * DAY)
+    fitted, frame = learnt(AS_OF - 60 * DAY)
+    rows = matured.labelled(use_case, matured.training_frame(loop, use_case, AS_OF), AS_OF)
+
+    def compared():
+        served = release.serving(loop.warehouse, registry, use_case)
+        found = candidates.compare(loop, use_case, frame, rows, fitted, served, AS_OF, alpha=0.05)
+        return found, served
+
+    before, _ = compared()
+    assert before.improvement_over_today is None, "it decides as it is compared"
+    finding = Finding("promote", "By force.", details={"calibrator": Platt(intercept=-1.0).as_dict()})
+    release.calibrate(loop.warehouse, registry, use_case, champion, finding, AS_OF - DAY)
+    found, served = compared()
+    assert found.improvement == before.improvement, "no calibrator has seen the labels compared on"
+    seen = matured.unseen(matured.unseen(rows, served.fitted), fitted)
+    today, mine = served.fitted.probability(seen), fitted.probability(seen)
+    gained = np.average((today - seen["label"]) ** 2 - (mine - seen["label"]) ** 2, weights=seen["weight"])
+    assert found.improvement_over_today["brier"].value == pytest.approx(gained)
 
 
 def test_a_run_waits_for_the_owner_and_then_releases(runner, loop, use_case, registry, owner):

@@ -225,6 +225,15 @@ def test_measurably_worse_elsewhere_is_not_promoted(promotion, field):
     assert "log loss" in verdict.reasons[-1]
 
 
+@pytest.mark.parametrize(("gain", "kind"), [(0.001, "promote"), (0.0, None), (-0.011, None)])
+def test_what_takes_the_live_calibrator_off_must_outweigh_it(promotion, gain, kind):
+    today = dict.fromkeys(("brier", "log_loss"), Interval(gain, gain - 0.02, gain + 0.02, 300))
+    verdict = successor(comparison(improvement_over_today=today), promotion)
+    assert verdict.kind == (kind or "insufficient_evidence")
+    told = f"the version in charge has the better Brier score by {-gain:.4f} on the same decisions"
+    assert (told in verdict.reasons[-1]) == (kind is None)
+
+
 @pytest.mark.parametrize(
     "field", ["metrics", "reference_metrics", "improvement", "improvement_over_base_rate"]
 )

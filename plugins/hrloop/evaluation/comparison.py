@@ -47,7 +47,9 @@ class Comparison:
     ``labels``: observed labels in all; ``evaluation_labels`` and ``groups``: those compared on;
     ``effective_labels``: how many equally weighted ones hold as much (Kish). ``improvement``: over the
     reference, paired, each end erring with probability ``alpha``; ``improvement_over_base_rate`` likewise
-    at the declared confidence level. All are weighted for selection.
+    at the declared confidence level. ``improvement_over_today``: over the version in charge under the
+    calibrator that is live today, which has learnt from some of these labels; None where the reference
+    stands under it. All are weighted for selection.
     """
 
     labels: int
@@ -60,6 +62,7 @@ class Comparison:
     reference_metrics: dict[str, Interval]
     improvement: dict[str, Interval]
     improvement_over_base_rate: dict[str, Interval]
+    improvement_over_today: dict[str, Interval] | None = None
     group_findings: tuple[GroupFinding, ...] | None = None
     pooled: Pooled | None = None
 
@@ -74,7 +77,7 @@ class Comparison:
         def plain(figures: dict[str, Interval]) -> dict[str, Any]:
             return {name: interval.as_dict() for name, interval in sorted(figures.items())}
 
-        findings = self.group_findings
+        findings, today = self.group_findings, self.improvement_over_today
         return {
             "labels": self.labels,
             "evaluation_labels": self.evaluation_labels,
@@ -86,6 +89,7 @@ class Comparison:
             "reference_metrics": plain(self.reference_metrics),
             "improvement": plain(self.improvement),
             "improvement_over_base_rate": plain(self.improvement_over_base_rate),
+            "improvement_over_today": None if today is None else plain(today),
             "group_findings": None if findings is None else [found.as_dict() for found in findings],
             "pooled": self.pooled.as_dict() if self.pooled else None,
         }
@@ -124,9 +128,10 @@ def compare(
     """A version and the one in charge on the same matured labels.
 
     frame: group_key, label, weight, probability (of the version), reference (probability of the one in
-    charge). ``base_rate`` and ``labels`` as for ``assess``; ``alpha``: what this comparison may err by;
-    ``group_findings`` from ``guard``, ``pooled`` from ``pooling.pool``. Raises ValueError for a probability
-    or base rate that is missing.
+    charge), and ``today`` (that under the calibrator that is live) where it is another. ``base_rate`` and
+    ``labels`` as for ``assess``; ``alpha``: what this comparison may err by; ``group_findings`` from
+    ``guard``, ``pooled`` from ``pooling.pool``. Raises ValueError for a probability or base rate that is
+    missing.
     """
     columns = ("label", "probability", "reference", "group_key", "weight")
     label, probability, reference, group, weight = (frame[name].to_numpy() for name in columns)
@@ -145,6 +150,11 @@ def compare(
         improvement_over_base_rate=paired(
             label, probability, base_rate, group, weight, alpha=(1 - level) / 2
         ),
+        improvement_over_today=paired(
+            label, probability, frame["today"].to_numpy(), group, weight, alpha=alpha
+        )
+        if "today" in frame
+        else None,
         group_findings=group_findings,
         pooled=pooled,
     )

@@ -113,8 +113,9 @@ def successor(comparison: Comparison, promotion: "Promotion") -> Verdict:
 
     ``promote`` when there are enough labels, every required figure is there, the whole paired interval lies
     above the declared minimum (and that over segments, where labels are so few that they are pooled), the
-    version is measurably worse neither in the other loss nor than the base rate, and hurts no protected
-    group. ``keep`` when it is measurably no better, or hurts a group. Else ``insufficient_evidence``.
+    version is measurably worse neither in the other loss nor than the base rate, is better on these labels
+    than the one in charge under the calibrator that is live today, and hurts no protected group. ``keep``
+    when it is measurably no better, or hurts a group. Else ``insufficient_evidence``.
     """
     kind, reasons = _successor(comparison, promotion)
     return Verdict(kind, tuple(reasons), _identity("successor", comparison.as_dict(), promotion.model_dump()))
@@ -212,7 +213,7 @@ def _successor(comparison: Comparison, promotion: "Promotion") -> tuple[Kind, li
         return "keep", [*told, f"the whole interval lies below {minimum:g}: it is measurably no better"]
     if comparison.groups_hurt:
         return "keep", [*told, *(_hurt(found, promotion) for found in comparison.groups_hurt)]
-    doubts = _doubts(comparison, minimum, gain)
+    doubts = _doubts(comparison, minimum, gain) + _outdone(comparison, metric)
     if doubts:
         return "insufficient_evidence", [*told, *doubts]
     return "promote", [*told, f"the whole interval lies above {minimum:g}, and no protected group is hurt"]
@@ -232,6 +233,18 @@ def _doubts(comparison: Comparison, minimum: float, gain: Interval) -> list[str]
     if comparison.pooled and not comparison.pooled.mean.is_above(minimum):
         doubts.append(f"over segments the interval reaches down to {minimum:g} or below")
     return doubts
+
+
+def _outdone(comparison: Comparison, metric: str) -> list[str]:
+    """A promotion takes the live calibrator off: what the version gains must outweigh it. The calibrator has
+    learnt from some of these labels, so that doubt is in favour of what is in charge."""
+    gain = (comparison.improvement_over_today or {}).get(metric)
+    if gain is None or gain.value > 0:
+        return []
+    return [
+        f"under the calibrator that is live today the version in charge has the better {NAMES[metric]} by"
+        f" {-gain.value:.4f} on the same decisions, and a promotion would take the calibrator off"
+    ]
 
 
 def _told(comparison: Comparison, metric: str) -> str:

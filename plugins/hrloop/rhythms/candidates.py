@@ -196,13 +196,16 @@ def compare(
     """A version beside the champion on these labelled rows, less those that one of them was fitted on.
 
     The champion stands under the calibrator that was live before the first of these labels was known, so
-    that no calibrator has seen them. Protected groups are compared on all cases decided meanwhile.
+    that no calibrator has seen them; and once more as it decides today, where that is under another one.
+    Protected groups are compared on all cases decided meanwhile.
     """
-    rows = matured.unseen(matured.unseen(rows, champion.fitted), fitted)
+    rows, today = matured.unseen(matured.unseen(rows, champion.fitted), fitted), champion
     if len(rows):
         before = rows["label_known_at"].min().to_pydatetime()
         champion = release.calibrated_before(loop.warehouse, declaration, champion, before)
     rows = matured.compared(rows, fitted, champion.fitted)
+    if champion.calibration_id != today.calibration_id:
+        rows = rows.assign(today=today.fitted.probability(rows))
     cases = frame[frame["decided_at"] >= rows["decided_at"].min()] if len(rows) else frame.iloc[:0]
     cases = cases.assign(
         recommended=matured.recommended(declaration, fitted, cases),
