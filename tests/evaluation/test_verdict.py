@@ -230,7 +230,7 @@ def test_what_takes_the_live_calibrator_off_must_outweigh_it(promotion, gain, ki
     today = dict.fromkeys(("brier", "log_loss"), Interval(gain, gain - 0.02, gain + 0.02, 300))
     verdict = successor(comparison(improvement_over_today=today), promotion)
     assert verdict.kind == (kind or "insufficient_evidence")
-    told = f"the version in charge has the better Brier score by {-gain:.4f} on the same decisions"
+    told = f"the version in charge has the better Brier score by {abs(gain):.4f} on the same decisions"
     assert (told in verdict.reasons[-1]) == (kind is None)
 
 

@@ -243,7 +243,7 @@ def _outdone(comparison: Comparison, metric: str) -> list[str]:
         return []
     return [
         f"under the calibrator that is live today the version in charge has the better {NAMES[metric]} by"
-        f" {-gain.value:.4f} on the same decisions, and a promotion would take the calibrator off"
+        f" {abs(gain.value):.4f} on the same decisions, and a promotion would take the calibrator off"
     ]
 
 
