@@ -238,8 +238,10 @@ def _doubts(comparison: Comparison, minimum: float, gain: Interval) -> list[str]
 def _outdone(comparison: Comparison, metric: str) -> list[str]:
     """A promotion takes the live calibrator off: what the version gains must outweigh it. The calibrator has
     learnt from some of these labels, so that doubt is in favour of what is in charge."""
-    gain = (comparison.improvement_over_today or {}).get(metric)
-    if gain is None or gain.value > 0:
+    if comparison.improvement_over_today is None:
+        return []
+    gain = comparison.improvement_over_today[metric]
+    if gain.value > 0:
         return []
     return [
         f"under the calibrator that is live today the version in charge has the better {NAMES[metric]} by"

@@ -199,7 +199,8 @@ def compare(
     that no calibrator has seen them; and once more as it decides today, where that is under another one.
     Protected groups are compared on all cases decided meanwhile.
     """
-    rows, today = matured.unseen(matured.unseen(rows, champion.fitted), fitted), champion
+    today = champion
+    rows = matured.unseen(matured.unseen(rows, champion.fitted), fitted)
     if len(rows):
         before = rows["label_known_at"].min().to_pydatetime()
         champion = release.calibrated_before(loop.warehouse, declaration, champion, before)
