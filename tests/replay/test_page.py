@@ -5,6 +5,7 @@ import multiprocessing
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hrloop.cli import app
 from hrloop.cli import replay as command
@@ -104,6 +105,10 @@ def test_what_is_on_file_is_told_and_nothing_is_run_again(settings, on_file):
     assert "What this does not show" in page
     assert "hrloop replay recruitment --policies static,naive,loop --scenarios steady --seeds 3" in page
     assert "http://" not in page.split("<body>")[0]
+    ends = pd.read_csv(settings.home / "reports" / "replay.csv")
+    finished = ends[["scenario", "seed", "policy"]].itertuples(index=False)
+    assert {Case(*row) for row in finished} == set(CASES)
+    assert report.paired(ends, "loop", "static", "error").value == pytest.approx(0.02, abs=1e-5)
     assert not (settings.home / "replay" / "installation").exists(), "no Postgres was started"
 
 

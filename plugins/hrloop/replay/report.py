@@ -85,6 +85,7 @@ NOT_SHOWN = (
 def write(settings: Settings, setting: Setting, cases: Sequence[Case], command: str) -> Path:
     """Write the page of these replays, as far as they are on file, and return where.
 
+    Beside it, ``replay.csv`` has a row for each one that is finished, as the second of ``tables``.
     ``command``: what makes the same figures again. Raises FileNotFoundError when nothing is on file.
     """
     folder = pool.folder_of(settings, setting)
@@ -106,7 +107,9 @@ def write(settings: Settings, setting: Setting, cases: Sequence[Case], command: 
     parts += ["<h2>What this does not show</h2>", _items(NOT_SHOWN)]
     parts += ["<h2>Time</h2>", _time(kept)]
     page = pages.page("Does the loop beat a model that stands still?", parts)
-    return pages.put(settings.home / "reports" / "replay.html", page)
+    reports = settings.home / "reports"
+    pages.put(reports / "replay.csv", ends.to_csv(index=False, float_format="%.6g"))
+    return pages.put(reports / "replay.html", page)
 
 
 # --- figures ---------------------------------------------------------------------------------------------
@@ -152,6 +155,7 @@ def _end(case: Case, rows: list[dict], minimum: int) -> dict:
     attributes = sorted({name for row in last for name in row.get("selections", {})})
     return (
         _case(case)
+        | {"months": len(rows)}
         | months[list(FIGURES)].tail(END).mean().to_dict()
         | {f"first_{name}": months[name].head(END).mean() for name in FIGURES}
         | {
@@ -210,6 +214,7 @@ def _what(setting: Setting, cases: Sequence[Case], kept: dict[Case, list[dict]],
         "<p>All figures marked <em>true</em> are measured on every applicant of a month, hired or not, by the"
         " probability of a good outcome that the company keeps aside and no policy sees. Bands and intervals"
         f" are 95 % (Student's) over seeds.</p><p>The same again: <code>{escape(command)}</code></p>"
+        "<p>A row for each finished replay: <a href='replay.csv'>replay.csv</a>.</p>"
         + pages.table(
             ["policy", "what it is"],
             [[name, POLICIES[name].words] for name in POLICIES if name in {case.policy for case in cases}],
@@ -227,7 +232,7 @@ def _overview(ends: pd.DataFrame, scenarios: Sequence[str]) -> str:
             gains = {figure: paired(mine, LOOP, other, figure) for figure in FIGURES}
             if gains["error"].n:
                 rows.append(
-                    [scenario, other, *(_compared(gain, FIGURES[name][2]) for name, gain in gains.items())]
+                    [scenario, other, *(compared(gain, FIGURES[name][2]) for name, gain in gains.items())]
                 )
     if not rows:
         return ""
@@ -238,7 +243,8 @@ def _overview(ends: pd.DataFrame, scenarios: Sequence[str]) -> str:
     )
 
 
-def _compared(gain: Interval, form: str) -> str:
+def compared(gain: Interval, form: str) -> str:
+    """A gain over seeds in words, with half its interval; form: as in ``FIGURES``."""
     spread = f" ± {_size(gain.high - gain.value, form)}" if np.isfinite(gain.high) else ""
     sign = "+" if gain.value >= 0 else "−"
     return f"{_side(gain)}: {sign}{_size(abs(gain.value), form)}{spread}"
@@ -332,7 +338,7 @@ def _aged(ends: pd.DataFrame, policy: str) -> str:
     for figure in ("error", "true_auc"):
         name, _, form, _ = FIGURES[figure]
         gain = since_the_start(ends, policy, figure)
-        said.append(f"{name} {_compared(gain, form)}")
+        said.append(f"{name} {compared(gain, form)}")
     return f"{policy}: {'; '.join(said)}."
 
 
