@@ -7,7 +7,7 @@ closed form where two versions are compared.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -155,12 +155,29 @@ def improvement(
     reference. Pairing takes out what both find hard; docs/statistics.md shows its power beside that of an
     unpaired test.
     """
-    label, probability, weight = _checked(label, probability, weight)
-    less = less_lost(label, probability, reference)
-    codes, groups = _codes(group, len(label))
-    statistics = {name: _mean_statistic(values, weight, codes, groups) for name, values in less.items()}
-    counted = {name: len(label) for name in less}
-    return _bootstrap(statistics, counted, groups, len(label), resamples, level, seed)
+    return means(
+        less_lost(label, probability, reference), group, weight, resamples=resamples, level=level, seed=seed
+    )
+
+
+def means(
+    values: Mapping[str, np.ndarray],
+    group: np.ndarray,
+    weight: np.ndarray | None = None,
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """The weighted mean of each of these columns (n,), with an interval as ``intervals`` gives it.
+
+    The resamples are the same for all of them.
+    """
+    n = len(next(iter(values.values())))
+    weight = _checked_weight(weight, n)
+    codes, groups = _codes(group, n)
+    statistics = {name: _mean_statistic(column, weight, codes, groups) for name, column in values.items()}
+    return _bootstrap(statistics, dict.fromkeys(values, n), groups, n, resamples, level, seed)
 
 
 def paired(
@@ -366,16 +383,19 @@ def _checked(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The three as float arrays of one length. Raises ValueError for what no metric can be made of."""
     label, probability = np.asarray(label, dtype=float), np.asarray(probability, dtype=float)
-    weight = np.ones(len(label)) if weight is None else np.asarray(weight, dtype=float)
-    if not (label.ndim == 1 and label.shape == probability.shape == weight.shape):
-        raise ValueError(
-            f"labels {label.shape}, probabilities {probability.shape} and weights {weight.shape} "
-            "must have one length"
-        )
+    if not (label.ndim == 1 and label.shape == probability.shape):
+        raise ValueError(f"labels {label.shape} and probabilities {probability.shape} must have one length")
     if not np.isin(label, (0.0, 1.0)).all():
         raise ValueError("a label is neither 0 nor 1: only observed outcomes can be evaluated")
     if not ((probability >= 0) & (probability <= 1)).all():
         raise ValueError("a probability is missing or outside of 0 to 1")
+    return label, probability, _checked_weight(weight, len(label))
+
+
+def _checked_weight(weight: np.ndarray | None, rows: int) -> np.ndarray:
+    weight = np.ones(rows) if weight is None else np.asarray(weight, dtype=float)
+    if weight.shape != (rows,):
+        raise ValueError(f"weights {weight.shape} for {rows} labels; give one each")
     if not (np.isfinite(weight) & (weight >= 0)).all():
         raise ValueError("a weight is missing, infinite or negative")
-    return label, probability, weight
+    return weight

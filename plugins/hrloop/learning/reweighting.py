@@ -19,7 +19,7 @@ from scipy.special import expit
 from scipy.stats import binom, hypergeom
 
 from hrloop.evaluation import drift as distributions
-from hrloop.evaluation.metrics import Interval, improvement
+from hrloop.evaluation.metrics import Interval, less_lost, means
 from hrloop.learning.architecture import Architecture
 from hrloop.learning.encoding import CATEGORY, require
 from hrloop.learning.errors import LearningError
@@ -146,13 +146,13 @@ def feature_performance(
     group = np.tile(frame["group_key"].astype(str).to_numpy(dtype=object), shuffles)
     label, weight = np.tile(label, shuffles), np.tile(weight, shuffles)
     probability = np.tile(_probability(fitted, matrix), shuffles)
-    found = {}
+    tiled = np.tile(matrix, (shuffles, 1))
+    worse = {}
     for index, name in enumerate(fitted.feature_names):
-        shuffled = np.tile(matrix, (shuffles, 1))
-        shuffled[:, index] = matrix[donors, index]
-        worse = improvement(label, probability, _probability(fitted, shuffled), group, weight, seed=seed)
-        found[name] = replace(worse["log_loss"], n=n)
-    return found
+        tiled[:, index] = matrix[donors, index]
+        worse[name] = less_lost(label, probability, _probability(fitted, tiled))["log_loss"]
+        tiled[:, index] = np.tile(matrix[:, index], shuffles)
+    return {name: replace(mean, n=n) for name, mean in means(worse, group, weight, seed=seed).items()}
 
 
 def feature_drift(use_case: "UseCase", training: pd.DataFrame, newest: pd.DataFrame) -> dict[str, float]:
