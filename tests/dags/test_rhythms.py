@@ -350,6 +350,40 @@ def test_a_release_that_harms_is_rolled_back_by_one_run_of_the_watch(
     assert scored_by == [good]
 
 
+def test_a_release_that_took_a_good_calibrator_off_has_shown_harm(loop, use_case, registry, owner, learnt):
+    """Both versions say too little by themselves; the one before was set right while it was in charge."""
+    fitted, frame = learnt(AS_OF - 90 * DAY)
+    good, low = fitted.calibrator, fitted.recalibrated(Platt(intercept=-4.0))
+
+    def release_low(as_of):
+        before = release.standing(release.read(loop.warehouse, NAME)).champion
+        finding = Finding("promote", "By force.", ("for a test",), compared_with=before)
+        version = release.propose(
+            loop.warehouse, registry, use_case, low, finding, frame, as_of, f"low {as_of}"
+        )
+        release.approve(owner, use_case, version, "For a test.")
+        release.promote(loop.warehouse, registry, use_case, version, as_of)
+        return version
+
+    def calibrate(version, calibrator, as_of):
+        finding = Finding("promote", "By force.", details={"calibrator": calibrator.as_dict()})
+        release.calibrate(loop.warehouse, registry, use_case, version, finding, as_of)
+
+    def harm():
+        watched = release.read(loop.warehouse, NAME)
+        (watched,) = (row for row in watched if row.version == second and row.kind == "promote")
+        served = release.serving(loop.warehouse, registry, use_case)
+        return watch._harm(loop, use_case, watched, served, AS_OF, 0.05)
+
+    first = release_low(AS_OF - 89 * DAY)
+    calibrate(first, good, AS_OF - 85 * DAY)
+    second = release_low(AS_OF - 80 * DAY)
+    found = harm()
+    assert found.shown, found
+    calibrate(second, good, AS_OF)
+    assert harm() == found, "this calibrator may have learnt from the labels that show the harm"
+
+
 def test_a_release_that_cannot_be_read_any_more_is_rolled_back(
     runner, loop, registry, put_in_charge, tampered
 ):

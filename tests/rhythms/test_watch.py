@@ -1,5 +1,7 @@
 """The release watch on people who are decided on month after month."""
 
+from datetime import timedelta
+
 import small_company as company
 from hrloop import usecase
 from hrloop.release import Release
@@ -31,3 +33,30 @@ def test_who_is_adversely_selected_is_told_by_person(warehouse):
     assert found(decided) == ("gender woman",)
     assert found(decided.assign(action="alert")) == ()
     assert found(after) is None
+
+
+def test_a_release_is_watched_from_its_first_round_on(warehouse):
+    """Where people are decided on once a month, the first round comes weeks after the release."""
+    rows = company.random_staff(seed=5, employees=20)
+    taken = sorted(decision["as_of"] for decision in rows.decisions)
+    rounds = [next(one for one in taken if one.month == month) for month in (2, 3, 4)]
+    for decision in rows.decisions:
+        decision["model_version"] = 2 if decision["as_of"] >= rounds[2] else 1
+    company.insert(warehouse, rows)
+    loop = Loop(warehouse.settings, warehouse)
+    attrition = usecase.load("attrition", warehouse.settings.project)
+    days = timedelta(days=attrition.watch.days.value)
+    ledger = [
+        Release("a", "attrition", rounds[0] - days, "first", 1, None, "promote"),
+        Release("b", "attrition", rounds[1] + timedelta(hours=2), "promote", 2, 1, "promote"),
+    ]
+
+    def watched(as_of):
+        return watch._watched(loop, ledger, attrition, as_of)
+
+    assert watched(rounds[1]) is None, "it was not released yet"
+    assert rounds[2] - rounds[1] >= days
+    for as_of in (ledger[1].as_of, rounds[2], rounds[2] + days - timedelta(hours=1)):
+        assert watched(as_of) == ledger[1]
+    assert watched(rounds[2] + days) is None
+    assert watch._watched(loop, ledger[:1], attrition, rounds[0]) is None, "there is none to go back to"

@@ -16,6 +16,7 @@ from hrloop.release.doors import (
     reject,
     request_approval,
     rollback,
+    served_by,
     serving,
 )
 from hrloop.release.ledger import Release, Standing, read, standing
@@ -55,6 +56,7 @@ __all__ = [
     "reject",
     "request_approval",
     "rollback",
+    "served_by",
     "serving",
     "standing",
 ]

@@ -9,7 +9,7 @@ everybody alike:
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -596,12 +596,23 @@ def serving(wh: Warehouse, registry: Registry, use_case: UseCase) -> Serving:
             f"{use_case.name}: the alias champion names version {number} and the ledger {now.champion},"
             " although they were just reconciled: somebody moves the alias; see who may in MLflow"
         )
+    return replace(_served(registry, use_case, rows, number), repaired=tuple(moved))
+
+
+def served_by(wh: Warehouse, registry: Registry, use_case: UseCase, version: int) -> Serving:
+    """A version that was released, as going back to it would bring it: under its live calibrator.
+
+    Raises UnreadableModel.
+    """
+    return _served(registry, use_case, ledger.read(wh, use_case.name), version)
+
+
+def _served(registry: Registry, use_case: UseCase, rows: Sequence[Release], version: int) -> Serving:
     released = next(
-        row for row in reversed(rows) if row.version == number and "artefact_sha256" in row.evidence
+        row for row in reversed(rows) if row.version == version and "artefact_sha256" in row.evidence
     )
-    fitted = registry.load(use_case.name, number, released.evidence["artefact_sha256"]).fitted
-    served = Serving(number, fitted, fitted.calibrator, repaired=tuple(moved))
-    return _calibrated(served, ledger.live_calibration(rows, number))
+    fitted = registry.load(use_case.name, version, released.evidence["artefact_sha256"]).fitted
+    return _calibrated(Serving(version, fitted, fitted.calibrator), ledger.live_calibration(rows, version))
 
 
 def calibrated_before(wh: Warehouse, use_case: UseCase, served: Serving, before: datetime) -> Serving:

@@ -201,9 +201,7 @@ def compare(
     """
     today = champion
     rows = matured.unseen(matured.unseen(rows, champion.fitted), fitted)
-    if len(rows):
-        before = rows["label_known_at"].min().to_pydatetime()
-        champion = release.calibrated_before(loop.warehouse, declaration, champion, before)
+    champion = matured.unaware(loop, declaration, champion, rows)
     rows = matured.compared(rows, fitted, champion.fitted)
     if champion.calibration_id != today.calibration_id:
         rows = rows.assign(today=today.fitted.probability(rows))

@@ -149,7 +149,8 @@ def _signals(
         finding = candidates.finding_of(
             declaration, found, fallen, running.champion, as_of, challenger.summary
         )
-    stream = experiment.arrivals(matured.compared(rows, challenger, champion.fitted))
+    then = matured.unaware(loop, declaration, champion, rows)
+    stream = experiment.arrivals(matured.compared(rows, challenger, then.fitted))
     arms, reviews = _arms(loop, running, as_of), matured.reviewed(loop, running.use_case, as_of)
     reviews = reviews[reviews["decided_at"] >= running.started_at]
     return evaluation.verdict.ExperimentSignals(

@@ -84,6 +84,15 @@ def unseen(rows: pd.DataFrame, fitted: Fitted) -> pd.DataFrame:
     return rows[(rows["decided_at"] > fitted_to(fitted)) | (rows["label_known_at"] > learnt_at)]
 
 
+def unaware(loop: Loop, declaration: UseCase, served: release.Serving, rows: pd.DataFrame) -> release.Serving:
+    """The version under the calibrator that was live before the first of these labels was known, so that no
+    calibrator has learnt from them. rows: with label_known_at."""
+    if rows.empty:
+        return served
+    first = rows["label_known_at"].min().to_pydatetime()
+    return release.calibrated_before(loop.warehouse, declaration, served, first)
+
+
 def architecture_of(declaration: UseCase, fitted: Fitted) -> Architecture:
     """What a version was learnt with; a model that does not say was learnt as the use case declares."""
     return fitted.architecture or declared(declaration)

@@ -1,4 +1,5 @@
-"""The release watch: for four weeks after a promotion, a broken guardrail puts the previous champion back."""
+"""The release watch: for four weeks from a version's first decisions on, a broken guardrail puts the previous
+champion back."""
 
 from datetime import datetime, timedelta
 
@@ -19,8 +20,9 @@ BY = "release watch"
 def watch(loop: Loop, use_case: str, as_of: datetime) -> dict:
     """Look at the newest promotion; roll it back at once when a guardrail is broken.
 
-    Returns verdict and reasons. Nothing is watched without a promotion, or when it was rolled back or is
-    longer ago than the declared days. The first champion has no one to go back to and is not watched.
+    Returns verdict and reasons. Nothing is watched without a promotion, when it was rolled back, or when the
+    version has decided for longer than the declared days: where cases come once a month, weeks pass before
+    its first round. The first champion has no one to go back to and is not watched.
     """
     return matured.verdict_once(loop, STEP, use_case, as_of, _find)
 
@@ -30,18 +32,33 @@ def _find(loop: Loop, declaration: UseCase, as_of: datetime) -> dict:
     for row in rows:  # one of this very as_of was cut short right after its roll-back
         if row.kind == "roll_back" and (row.approved_by, row.as_of) == (BY, as_of):
             return {"verdict": "roll_back", "reasons": row.reasons, "version": row.previous_version}
-    watched = _watched(rows, declaration, as_of)
+    watched = _watched(loop, rows, declaration, as_of)
     if watched is None:
         return {"verdict": "keep", "reasons": ["no release is watched"]}
     return _judge(loop, declaration, watched, as_of)
 
 
-def _watched(rows: list[Release], declaration: UseCase, as_of: datetime) -> Release | None:
+def _watched(loop: Loop, rows: list[Release], declaration: UseCase, as_of: datetime) -> Release | None:
     now, days = release.standing(rows), timedelta(days=declaration.watch.days.value)
     promoted = next((row for row in reversed(rows) if row.kind in ledger.PROMOTIONS), None)
     if promoted is None or promoted.version != now.champion or now.previous is None:
         return None
-    return promoted if promoted.as_of <= as_of < promoted.as_of + days else None
+    first = _first_decided(loop, promoted, as_of) or as_of
+    return promoted if promoted.as_of <= as_of < first + days else None
+
+
+def _first_decided(loop: Loop, promoted: Release, as_of: datetime) -> datetime | None:
+    """The first round that a version decided in charge; None where it has decided none by ``as_of``."""
+    (row,) = loop.warehouse.read(
+        "engine",
+        "select min(as_of) as first from loop.decisions where use_case = :use_case"
+        " and model_version = :version and arm = 'champion' and as_of between :released and :as_of",
+        use_case=promoted.use_case,
+        version=promoted.version,
+        released=promoted.as_of,
+        as_of=as_of,
+    ).to_pylist()
+    return row["first"]
 
 
 def _judge(loop: Loop, declaration: UseCase, watched: Release, as_of: datetime) -> dict:
@@ -66,14 +83,12 @@ def _signals(
     errors = experiment.watch_errors(declaration.watch)
     try:
         champion = matured.champion(loop, declaration)
-        harm = _harm(loop, declaration, watched, champion, as_of, errors.harm)
-        readable = True
     except UnreadableModel:
-        harm, readable = None, False
+        champion = None
     decided, reviewed = _decided(loop, watched, as_of), _reviewed(loop, watched, as_of)
     return evaluation.verdict.WatchSignals(
-        readable=readable,
-        harm=harm,
+        readable=champion is not None,
+        harm=_harm(loop, declaration, watched, champion, as_of, errors.harm) if champion else None,
         overrules=_risen(reviewed, "overruled", errors.overrules),
         reviews=_risen(decided, "routed", errors.reviews),
         adverse=_adverse(loop, declaration, decided, errors.impact, as_of),
@@ -88,16 +103,21 @@ def _harm(
     as_of: datetime,
     alpha: float,
 ) -> experiment.Sequential | None:
-    """The champion against the version before it, on labels that became known since the release."""
-    previous = loop.registry.load(declaration.name, watched.previous_version).fitted
+    """The champion against the version before it, on labels that became known since the release.
+
+    Each stands under the calibrator that was live before these labels were known: none has learnt from them,
+    and a roll-back would bring the other one back under its own.
+    """
     frame = matured.training_frame(loop, declaration, as_of)
     try:
+        previous = release.served_by(loop.warehouse, loop.registry, declaration, watched.previous_version)
         rows = matured.labelled(declaration, frame, as_of)
-    except TooEarly:
+    except (TooEarly, UnreadableModel):
         return None
     rows = rows[rows["label_known_at"] > watched.as_of]
-    rows = matured.unseen(matured.unseen(rows, champion.fitted), previous)
-    stream = experiment.arrivals(matured.compared(rows, champion.fitted, previous))
+    rows = matured.unseen(matured.unseen(rows, champion.fitted), previous.fitted)
+    now, then = (matured.unaware(loop, declaration, one, rows) for one in (champion, previous))
+    stream = experiment.arrivals(matured.compared(rows, now.fitted, then.fitted))
     return experiment.harm(stream.differences, alpha, bound=stream.bound) if len(rows) else None
 
 
