@@ -14,6 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from hrloop import usecase
 from hrloop.cli.app import UseCaseName, loop
 from hrloop.replay import pool, report, runs
 from hrloop.replay.policies import POLICIES
@@ -35,7 +36,7 @@ def replay(
     seeds: Annotated[int, typer.Option(min=1, help="So many companies, by the seeds from 1 on.")] = 5,
     months: Annotated[int, typer.Option(help="Months in closed loop.")] = 36,
     history: Annotated[int, typer.Option(help="Months before, in which people decide alone.")] = 30,
-    applications: Annotated[int, typer.Option(help="Applications a month.")] = 1500,
+    applications: Annotated[int, typer.Option(min=50, help="Applications a month.")] = 1500,
     change: Annotated[int, typer.Option(help="Month of the replay in which a scenario begins.")] = 12,
     milestone: Annotated[int, typer.Option(help="Months to the outcome that is learnt.")] = 12,
     weeks: Annotated[int, typer.Option(help="As_ofs a month, a week apart: 1 for the first day alone.")] = 4,
@@ -49,10 +50,11 @@ def replay(
     setting = Setting(use_case, applications, history, months, change, milestone, weeks)
     cases = [
         Case(scenario, seed, policy)
-        for scenario in scenarios.split(",")
+        for scenario in dict.fromkeys(scenarios.split(","))
         for seed in range(1, seeds + 1)
-        for policy in policies.split(",")
+        for policy in dict.fromkeys(policies.split(","))
     ]
+    runs.check(setting, cases, usecase.load(use_case, settings.project))
     failed = _with_progress(settings, setting, cases, workers)
     command = (
         f"hrloop replay {use_case} --policies {policies} --scenarios {scenarios} --seeds {seeds}"

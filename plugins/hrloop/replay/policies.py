@@ -25,7 +25,8 @@ REASON = "Set by the policy that is replayed."
 class Policy:
     """A way of running a model.
 
-    ``weekly`` and ``monthly``: the rhythms in their order, the monthly ones on the first as_of of a month.
+    The rhythms run in the order of a day's DAGs: ``weekly`` ones, ``monthly`` ones on the first as_of of a
+    month, and ``quarterly`` ones, which look at what runs on every as_of and know when a quarter begins.
     ``declared``: what it sets otherwise in the use case's declaration, by dotted key. ``gated``: whether
     deliveries are judged by more than the contract; ``reviewed``: whether people answer what is sent to them.
     """
@@ -33,6 +34,7 @@ class Policy:
     words: str
     weekly: tuple[Rhythm, ...]
     monthly: tuple[Rhythm, ...] = ()
+    quarterly: tuple[Rhythm, ...] = ()
     declared: Mapping[str, float] = field(default_factory=dict)
     gated: bool = True
     reviewed: bool = True
@@ -72,7 +74,11 @@ def new_quarter(loop: Loop, use_case: str, as_of: datetime) -> dict | None:
 
 
 _WEEKLY = (reconcile.reconcile, calibration.calibrate, watch.watch, retraining.retrain)
-_MONTHLY = (reweighting.reweight, experiments.look, new_quarter)
+_CALENDAR = {
+    "weekly": _WEEKLY,
+    "monthly": (reweighting.reweight,),
+    "quarterly": (experiments.look, new_quarter),
+}
 _NO_EXPLORATION = {"routing.exploration_share": 0.0}
 # At a floor of 1 every label weighs the same: as if outcomes were known of everybody.
 _NO_WEIGHTS = {"selection.propensity_floor": 1.0}
@@ -88,15 +94,18 @@ POLICIES: dict[str, Policy] = {
         (reconcile.reconcile, newest_version),
         declared=_NO_EXPLORATION | _NO_WEIGHTS,
     ),
-    "loop": Policy("this system, as declared", _WEEKLY, _MONTHLY),
+    "loop": Policy("this system, as declared", **_CALENDAR),
     "no-calibration": Policy(
         "the loop without daily calibration",
-        tuple(rhythm for rhythm in _WEEKLY if rhythm is not calibration.calibrate),
-        _MONTHLY,
+        **_CALENDAR | {"weekly": tuple(one for one in _WEEKLY if one is not calibration.calibrate)},
     ),
-    "no-exploration": Policy("the loop without exploration", _WEEKLY, _MONTHLY, _NO_EXPLORATION),
-    "no-gate": Policy("the loop without a quality gate", _WEEKLY, _MONTHLY, gated=False),
-    "no-reviews": Policy("the loop without reviews", _WEEKLY, _MONTHLY, reviewed=False),
+    "no-exploration": Policy("the loop without exploration", **_CALENDAR, declared=_NO_EXPLORATION),
+    "no-gate": Policy("the loop without a quality gate from its first month on", **_CALENDAR, gated=False),
+    "no-reviews": Policy(
+        "the loop without reviews, and so without overrules, by which experiments are guarded: none promotes",
+        **_CALENDAR,
+        reviewed=False,
+    ),
 }
 
 

@@ -121,6 +121,27 @@ def _keep(folder: Path, row: dict) -> None:
     draft.replace(folder / RESULTS)
 
 
+def check(setting: Setting, cases: Sequence[Case], declaration: UseCase) -> None:
+    """Raise ValueError for what has no truth to be measured by, and for a scenario that would never begin."""
+    if declaration.decision.case_key != APPLICATION:
+        raise ValueError(
+            f"{declaration.name} decides on {declaration.decision.case_key}; the truth that a replay measures"
+            f" by is kept of each {APPLICATION}"
+        )
+    milestones = declaration.outcome.milestones
+    if setting.milestone not in milestones:
+        raise ValueError(
+            f"{declaration.name} has no milestone at {setting.milestone} months; give one of"
+            f" {', '.join(map(str, milestones))}"
+        )
+    changing = {case.scenario for case in cases if SCENARIOS[case.scenario](0)}
+    if changing and not 0 <= setting.change < setting.months:
+        raise ValueError(
+            f"{', '.join(sorted(changing))} would begin in month {setting.change} of {setting.months};"
+            f" give a change of 0 to {setting.months - 1}"
+        )
+
+
 # --- the past, which replays of one scenario and seed share ----------------------------------------------
 
 
@@ -254,11 +275,6 @@ class Run:
         registry, owner = open_registry(url, folder / "artefacts", setting.use_case)
         loop = Loop(settings, warehouse_of(server, settings), registry)
         declaration = loop.use_case(setting.use_case)
-        if declaration.decision.case_key != APPLICATION:
-            raise ValueError(
-                f"{declaration.name} decides on {declaration.decision.case_key}; the truth that a replay"
-                f" measures by is kept of each {APPLICATION}"
-            )
         return cls(setting, POLICIES[case.policy], loop, owner, declaration, read_by_the_loop(declaration))
 
     def month(self, month: int) -> dict:
@@ -268,7 +284,8 @@ class Run:
         row = {"month": month, "as_of": moments.text(first), "verdicts": [], "refusals": []}
         as_ofs = self.take_in(first)
         for number, as_of in enumerate(as_ofs):
-            self.rhythms(self.policy.weekly + (() if number else self.policy.monthly), as_of, row)
+            monthly = () if number else self.policy.monthly
+            self.rhythms((*self.policy.weekly, *monthly, *self.policy.quarterly), as_of, row)
             if number == 0:
                 row |= self.decide(as_of)
         if as_ofs:
@@ -367,7 +384,7 @@ class Run:
             "first_ranked": float(chance[first_ranked].mean()),
             "selections": measures.selections(rows, advanced, declaration.protected.attributes),
             "routed": int((rows["route"] == "review").sum()),
-            "seen": _seen(frame, self._in_charge(entries), as_of),
+            "seen": _seen(frame, self._in_charge(entries), release.standing(entries).calibration, as_of),
         }
 
     def releases(self, first: datetime, as_of: datetime) -> dict[str, list[dict]]:
@@ -470,10 +487,11 @@ def read_by_the_loop(declaration: UseCase) -> tuple[str, ...]:
     return f"+{features_of_cases}", "+fct_outcome_milestones", "warehouse_standing", transform.END
 
 
-def _seen(frame: pd.DataFrame, champion: Fitted, as_of: datetime) -> dict:
-    """What is told of a champion by the outcomes of the last quarter that it did not learn from."""
-    rows = frame[matured.observed(frame) & (frame["label_known_at"] > as_of - timedelta(days=SEEN_DAYS))]
-    rows = matured.unseen(rows, champion)
+def _seen(frame: pd.DataFrame, champion: Fitted, live: Release | None, as_of: datetime) -> dict:
+    """What is told of a champion by the outcomes of the last quarter that neither it nor its live calibrator
+    learnt from. live: the ledger's row of the calibrator, None for the version's own."""
+    since = max(as_of - timedelta(days=SEEN_DAYS), *([live.as_of] if live else []))
+    rows = matured.unseen(frame[matured.observed(frame) & (frame["label_known_at"] > since)], champion)
     told = measures.seen(rows["label"].to_numpy(), champion.probability(rows)) if len(rows) else {}
     return {"labels": len(rows), **told}
 

@@ -14,7 +14,7 @@ SCENARIOS: dict[str, Callable[[int], Scenario | None]] = {
     "incomplete-month": lambda month: Gap(month, share=0.10),
 }
 TOLD = {
-    "steady": "The company stays as it is.",
+    "steady": "What makes a good hire stays as it is.",
     "drift": "What makes a good hire changes: education and drive come to count more; experience, matching"
     " skills and work abroad hardly any longer.",
     "reversal": "Two effects turn round: where experience and work abroad helped they harm, and where they"
