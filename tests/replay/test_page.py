@@ -96,8 +96,8 @@ def test_what_is_on_file_is_told_and_nothing_is_run_again(settings, on_file):
     page = (settings.home / "reports" / "replay.html").read_text(encoding="utf-8")
     assert "9 of 9 replays" in page
     assert (
-        "Against static: better in error by 0.0200 (0.0200 to 0.0200), error on those hired by 0.0200"
-        " (0.0200 to 0.0200); these seeds cannot tell in AUC" in page
+        "Against static: better in error by 0.0200 ± 0.0000, error on those hired by 0.0200 ± 0.0000; these"
+        " seeds cannot tell in AUC" in page
     )
     assert "<td>better: +0.0200 ± 0.0000</td>" in page
     assert "<td>cannot tell: +0.0 points ± 0.0 points</td>" in page, "shares differ by points"
@@ -105,7 +105,10 @@ def test_what_is_on_file_is_told_and_nothing_is_run_again(settings, on_file):
     assert "What this does not show" in page
     assert "hrloop replay recruitment --policies static,naive,loop --scenarios steady --seeds 3" in page
     assert "http://" not in page.split("<body>")[0]
+    assert "The last 6 months against the first 2 of the same policy" in page, "those before the change"
     ends = pd.read_csv(settings.home / "reports" / "replay.csv")
+    assert set(ends["code"]) == {on_file.name}
+    assert {Setting(*row) for row in ends[list(SETTING.__dict__)].itertuples(index=False)} == {SETTING}
     finished = ends[["scenario", "seed", "policy"]].itertuples(index=False)
     assert {Case(*row) for row in finished} == set(CASES)
     assert report.paired(ends, "loop", "static", "error").value == pytest.approx(0.02, abs=1e-5)
@@ -135,6 +138,39 @@ def test_the_ends_of_replays(on_file):
     assert (gain.value, gain.n) == (pytest.approx(0.02), 3)
     assert report.paired(ends, "loop", "static", "error").n == 2, "by the seeds that both have"
     assert report.paired(ends, "loop", "no-gate", "true_auc").n == 0
+
+
+@pytest.mark.parametrize(
+    ("months", "change", "first"), [(18, 3, 3), (36, 12, 6), (18, 0, 0), (8, 7, 2), (6, 3, 0)]
+)
+def test_the_first_months_end_where_the_change_or_the_last_ones_begin(months, change, first):
+    setting = Setting(**SETTING.__dict__ | {"months": months, "change": change})
+    assert report.first_months(setting) == first
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["replay", "attrition"], "attrition decides on employee_month_id; the truth that a replay measures"),
+        (["replay", "recruitmnt"], "recruitmnt"),
+        (
+            [*OPTIONS, "--milestone", "5"],
+            "recruitment has no milestone at 5 months; give one of 3, 6",
+        ),
+        ([*OPTIONS, "--scenarios", "drift", "--change", "8"], "drift would begin in month 8 of 8; give"),
+    ],
+)
+def test_what_cannot_be_replayed_is_refused_before_anything_is(settings, options, says):
+    found = CliRunner().invoke(app, options)
+    assert found.exit_code != 0
+    assert says in str(found.exception)
+    assert not (settings.home / "replay").exists()
+
+
+def test_a_policy_that_is_named_twice_is_replayed_once(settings, on_file):
+    found = CliRunner().invoke(app, [*OPTIONS, "--policies", "loop,static,loop"])
+    assert found.exit_code == 0, found.output
+    assert "6 of 6 replays" in (settings.home / "reports" / "replay.html").read_text(encoding="utf-8")
 
 
 def test_what_failed_makes_the_command_fail_after_the_page_is_written(settings, on_file, monkeypatch):
@@ -204,13 +240,17 @@ def test_the_page_says_what_held_the_loop_back_as_it_was_measured(on_file):
 
     said = why(naive=0.08)
     assert "Not measurably better: error (than static), AUC (than static)" in said
-    assert "24 times a new version was tried against the one in charge in 3 replays, and 0 times" in said
+    assert (
+        "24 times retraining or reweighting, or an experiment that it won, brought a new version up" in said
+    )
+    assert "in 3 replays, and 0 times it was promoted" in said
     assert "a comparison had 90 labels that neither version had learnt from; it saw a gain of +0.0010" in said
     assert "could tell one of 0.0320 from chance" in said
-    assert "ended with an error 0.0200 lower than the loop" in said
+    assert "ended with an error 0.0200 ± 0.0000 lower than the loop" in said
     assert "below what that many labels can tell from chance" in said
     assert "In 3 of 24 runs of the rhythms that try versions the drift alarm stood" in said
     assert "cost 1.0 percentage points of the quality of those recommended" in said
     assert "the comparisons saw one of +0.0010" in why(naive=0.05)
-    assert "Waiting for evidence cost nothing" in why(naive=0.12)
+    assert "ended with an error 0.0200 ± 0.0000 higher than the loop" in why(naive=0.12)
+    assert "cannot be told from the loop by its error (cannot tell: +0.0000 ± 0.0000)" in why(naive=0.1)
     assert "times the calibrator was changed" not in said

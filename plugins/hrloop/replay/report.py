@@ -1,6 +1,7 @@
 """What the replays found, as one page: how good each policy truly was, and how good it looked."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from html import escape
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from hrloop.replay.runs import Case, Setting
 from hrloop.replay.scenarios import TOLD
 from hrloop.settings import Settings
 
-END = 6  # months at the end of a replay that are told together
+END = 6  # months at the end of a replay that are told together, and at most at its start
 LOOP, OTHERS = "loop", ("static", "naive")
 COLOURS = {
     "static": "#57606a", "naive": "#bf8700", "loop": "#0969da", "no-calibration": "#8250df",
@@ -68,6 +69,8 @@ FIGURES = {
 SEEN = {"auc": "AUC", "brier": "Brier score"}
 TRYING = ("retrain", "reweight")  # rhythms that look for drift before they try a version
 NOT_SHOWN = (
+    "In no scenario does the company quite stand still: in its second year and its fourth, its past included,"
+    " it lays people off, and a file of its third year comes incomplete.",
     "The company is made up. Its truth has interactions, hidden traits, bias and dirt, but it was written by"
     " the same people as the loop; what the figures say of a real company is unknown.",
     "Seeds differ in people and chance, not in how the company works: no interval allows for another one.",
@@ -76,7 +79,8 @@ NOT_SHOWN = (
     "The model owner approves whatever is proposed, at once. A careful owner would refuse some of it.",
     "Recruiters overrule a quarter of what they are shown, whatever it is worth: reviews cannot make"
     " decisions better here, and the company's truth knows nothing of what recruiters see in person.",
-    "Files come once a month. A run of a rhythm on the day they come stands for the days until the next.",
+    "Files come once a month. A run of a rhythm on the day they come stands for the days until the next; with"
+    " one as_of a month that is longer than a release is watched, so that none is ever rolled back.",
     "People hire by what they see in person, which no feature tells. What labels say is too favourable of"
     " those who are not hired, under every policy: the error on all applicants cannot become small.",
 )
@@ -108,7 +112,7 @@ def write(settings: Settings, setting: Setting, cases: Sequence[Case], command: 
     parts += ["<h2>Time</h2>", _time(kept)]
     page = pages.page("Does the loop beat a model that stands still?", parts)
     reports = settings.home / "reports"
-    pages.put(reports / "replay.csv", ends.to_csv(index=False, float_format="%.6g"))
+    pages.put(reports / "replay.csv", ends.assign(code=folder.name).to_csv(index=False, float_format="%.6g"))
     return pages.put(reports / "replay.html", page)
 
 
@@ -123,7 +127,15 @@ def tables(kept: dict[Case, list[dict]], setting: Setting, minimum: int) -> tupl
     """
     months = pd.DataFrame([_month(case, row) for case, rows in kept.items() for row in rows])
     finished = {case: rows for case, rows in kept.items() if len(rows) == setting.months}
-    return months, pd.DataFrame([_end(case, rows, minimum) for case, rows in finished.items()])
+    return months, pd.DataFrame([_end(case, rows, setting, minimum) for case, rows in finished.items()])
+
+
+def first_months(setting: Setting) -> int:
+    """The months at the start by which the last ones are told: those before a scenario begins, at most END.
+
+    0 where there are none, or where they would be among the last ones.
+    """
+    return min(END, setting.change, max(0, setting.months - END))
 
 
 def _case(case: Case) -> dict:
@@ -148,16 +160,16 @@ def _month(case: Case, row: dict) -> dict:
     )
 
 
-def _end(case: Case, rows: list[dict], minimum: int) -> dict:
+def _end(case: Case, rows: list[dict], setting: Setting, minimum: int) -> dict:
     months = pd.DataFrame([_month(case, row) for row in rows])
     last, changes = rows[-END:], [change for row in rows for change in row.get("changes", [])]
     promoted = [change for change in changes if change["kind"] == "promote"]
     attributes = sorted({name for row in last for name in row.get("selections", {})})
     return (
         _case(case)
-        | {"months": len(rows)}
+        | asdict(setting)
         | months[list(FIGURES)].tail(END).mean().to_dict()
-        | {f"first_{name}": months[name].head(END).mean() for name in FIGURES}
+        | {f"first_{name}": months[name].head(first_months(setting)).mean() for name in FIGURES}
         | {
             f"ratio_{name}": measures.lowest_ratio(
                 [row["selections"][name] for row in last if "selections" in row], minimum
@@ -245,9 +257,14 @@ def _overview(ends: pd.DataFrame, scenarios: Sequence[str]) -> str:
 
 def compared(gain: Interval, form: str) -> str:
     """A gain over seeds in words, with half its interval; form: as in ``FIGURES``."""
-    spread = f" ± {_size(gain.high - gain.value, form)}" if np.isfinite(gain.high) else ""
     sign = "+" if gain.value >= 0 else "−"
-    return f"{_side(gain)}: {sign}{_size(abs(gain.value), form)}{spread}"
+    return f"{_side(gain)}: {sign}{_amount(gain, form)}"
+
+
+def _amount(gain: Interval, form: str) -> str:
+    """How large a gain or a loss is, with half its interval."""
+    spread = f" ± {_size(gain.high - gain.value, form)}" if np.isfinite(gain.high) else ""
+    return f"{_size(abs(gain.value), form)}{spread}"
 
 
 def _side(gain: Interval) -> str:
@@ -275,15 +292,19 @@ def _scenario(
 ) -> list[str]:
     begins = "" if scenario == "steady" else f" It begins with month {setting.change}."
     parts = [f"<h2>Scenario: {escape(scenario)}</h2><p>{escape(TOLD[scenario])}{begins}</p>"]
+    first = first_months(setting)
     if len(ends):
+        parts.append(_verdict(ends))
+        if first:
+            parts += [
+                "<h3>From the start to the end</h3>"
+                f"<p>The last {END} months against the first {first} of the same policy.</p>",
+                _items([_aged(ends, policy) for policy in policies if policy in set(ends["policy"])]),
+            ]
         parts += [
-            _verdict(ends),
-            "<h3>From the start to the end</h3>"
-            f"<p>The last {END} months against the first {END} of the same policy.</p>",
-            _items([_aged(ends, policy) for policy in policies if policy in set(ends["policy"])]),
             _why(months, ends, kept),
             "<h3>Figures</h3>",
-            _ends(ends, policies),
+            _ends(ends, policies, first),
             _changes(ends, policies),
         ]
     for number, (figure, (name, _, _, words)) in enumerate(FIGURES.items()):
@@ -311,7 +332,7 @@ def _verdict(ends: pd.DataFrame) -> str:
         parts = []
         for side in ("better", "worse", "cannot tell"):
             names = [
-                f"{FIGURES[figure][0]} by {_spread(gain, FIGURES[figure][2])}"
+                f"{FIGURES[figure][0]} by {_amount(gain, FIGURES[figure][2])}"
                 if side != "cannot tell"
                 else FIGURES[figure][0]
                 for figure, gain in gains.items()
@@ -325,11 +346,6 @@ def _verdict(ends: pd.DataFrame) -> str:
         return ""
     head = f"<strong>The loop in the last {END} months</strong>"
     return f"<div class='verdict'>{head}{_items(said)}</div>"
-
-
-def _spread(gain: Interval, form: str) -> str:
-    ends = sorted((abs(gain.low), abs(gain.high)))
-    return f"{_size(abs(gain.value), form)} ({' to '.join(_size(end, form) for end in ends)})"
 
 
 def _aged(ends: pd.DataFrame, policy: str) -> str:
@@ -355,7 +371,8 @@ def _why(months: pd.DataFrame, ends: pd.DataFrame, kept: dict[Case, list[dict]])
     promoted = sum(one["verdict"] == "promote" for one in tried)
     replays = sum(case.policy == LOOP for case in kept)
     said = [
-        f"{len(tried)} times a new version was tried against the one in charge in {replays} replays, and"
+        f"{len(tried)} times retraining or reweighting, or an experiment that it won, brought a new version"
+        f" up against the one in charge in {replays} replays, and"
         f" {promoted} times it was promoted. In the median a comparison had {labels} labels that neither"
         f" version had learnt from; it saw a gain of {seen:+.4f} in Brier score, and could tell one of"
         f" {half:.4f} from chance."
@@ -398,17 +415,18 @@ def _why(months: pd.DataFrame, ends: pd.DataFrame, kept: dict[Case, list[dict]])
 def _newest(gain: Interval, half: float, seen: float) -> str:
     """What putting the newest fit in charge unseen would have given, beside what comparisons can tell.
 
-    half: half the width of a comparison's interval; seen: the gain that comparisons saw, both medians.
+    gain: of naive over the loop; half: half the width of a comparison's interval; seen: the gain that
+    comparisons saw, both medians.
     """
-    if gain.value <= 0:
+    naive, amount = "The newest fit, put in charge unseen (naive),", _amount(gain, ".4f")
+    if gain.is_below(0):
+        return f"{naive} ended with an error {amount} higher than the loop's: waiting for evidence paid."
+    if not gain.is_above(0):
         return (
-            f"Waiting for evidence cost nothing: the newest fit, put in charge unseen (naive), ended with an"
-            f" error {-gain.value:.4f} higher than the loop's."
+            f"{naive} cannot be told from the loop by its error ({compared(gain, '.4f')}): nor can what"
+            " waiting for evidence cost."
         )
-    told = (
-        f"The newest fit, put in charge unseen (naive), ended with an error {gain.value:.4f} lower than the"
-        " loop's. "
-    )
+    told = f"{naive} ended with an error {amount} lower than the loop's. "
     if gain.value < half:
         return told + (
             "So small a gain is below what that many labels can tell from chance: the gate of evidence keeps"
@@ -420,11 +438,12 @@ def _newest(gain: Interval, half: float, seen: float) -> str:
     )
 
 
-def _ends(ends: pd.DataFrame, policies: list[str]) -> str:
+def _ends(ends: pd.DataFrame, policies: list[str], first: int) -> str:
+    told = [(f"first {first}", "first_")] if first else []
     rows = []
     for policy in policies:
         mine = ends[ends["policy"] == policy]
-        for when, prefix in ((f"first {END}", "first_"), (f"last {END}", "")):
+        for when, prefix in (*told, (f"last {END}", "")):
             figures = [_told(mine[f"{prefix}{figure}"], form) for figure, (_, _, form, _) in FIGURES.items()]
             rows.append([policy, when, *figures])
     return pages.table(["policy", "months", *(name for name, *_ in FIGURES.values())], rows)
