@@ -14,10 +14,10 @@ with DAG(
     params={"as_of": NEWEST, "use_case": use_case_param()},
     doc_md="""
 ### Release watch
-For each use case: for four weeks after a promotion, looks at harm on labels that matured since, at how often
-people overrule, at how many cases need a person, at selection by protected group, and at whether the model
-can be read at all. One broken guardrail puts the previous champion back at once, without waiting for anyone.
-Then it puts in charge what an owner approved meanwhile.
+For each use case: from a release until four weeks after its first round, looks at harm on labels that
+matured since, at how often people overrule, at how many cases need a person, at selection by protected
+group, and at whether the model can be read at all. One broken guardrail puts the previous champion back at
+once, without waiting for anyone. Then it puts in charge what an owner approved meanwhile.
 
 **When** daily at 07:45 UTC, on the newest as_of of the warehouse. **Then** a roll-back is in the ledger with
 its reason (`hrloop releases`), and the next round is decided by the previous champion.

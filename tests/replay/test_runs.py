@@ -1,8 +1,14 @@
 """A replay: what it leaves, and that one which was cut short leaves the same."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
+from hrloop import as_of as moments
+from hrloop.release import Release
 from hrloop.replay import runs
 from hrloop.replay.registry import open_registry
 from hrloop.replay.runs import Case, Run, Setting
@@ -140,6 +146,26 @@ def test_the_door_of_the_registry_is_the_servers(small_server, past, tmp_path):
         client.set_model_version_tag("a_case", "1", "approval.status", "approved")
     tags = service.version("a_case", 1).tags
     assert (tags["approval.status"], tags["approval.by"]) == ("approved", "owner")
+
+
+def test_visible_accuracy_is_of_the_last_quarters_labels_that_nothing_in_charge_learnt_from():
+    as_of = datetime(2026, 6, 1, 6, tzinfo=UTC)
+    known = [as_of - timedelta(days=days) for days in (1, 30, 60, 80, 100)]
+    frame = pd.DataFrame({"label_known_at": known, "label": [1.0, 0.0, 1.0, 0.0, 1.0]})
+    frame = frame.assign(decided_at=frame["label_known_at"] - timedelta(days=90), selected=True)
+    frame["label_status"] = "observed"
+    champion = SimpleNamespace(
+        as_of=moments.text(as_of - timedelta(days=70)),
+        summary={"parts": {"calibration": {"decided_to": (as_of - timedelta(days=200)).isoformat()}}},
+        probability=lambda rows: np.full(len(rows), 0.5),
+    )
+    calibrated = Release("c", "recruitment", as_of - timedelta(days=40), "calibrate", 1, None, "promote")
+    learnt = champion.summary["parts"]["calibration"] | {"decided_to": as_of.isoformat()}
+    newer = SimpleNamespace(**champion.__dict__ | {"summary": {"parts": {"calibration": learnt}}})
+    assert runs._seen(frame, champion, None, as_of)["labels"] == 4, "of the last quarter"
+    assert runs._seen(frame, newer, None, as_of)["labels"] == 3, "known after the version was learnt"
+    assert runs._seen(frame, newer, calibrated, as_of)["labels"] == 2
+    assert runs._seen(frame.iloc[3:], newer, calibrated, as_of) == {"labels": 0}
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,11 @@ def test_a_release_is_watched_from_its_first_round_on(warehouse):
     taken = sorted(decision["as_of"] for decision in rows.decisions)
     rounds = [next(one for one in taken if one.month == month) for month in (2, 3, 4)]
     for decision in rows.decisions:
-        decision["model_version"] = 2 if decision["as_of"] >= rounds[2] else 1
+        version = 2 if decision["as_of"] >= rounds[2] else 1
+        decision |= {"model_version": version, "arm": "champion"}
+    # before its release, and after it in an experiment, it decided as a challenger
+    for number, as_of in ((0, rounds[0]), (1, rounds[1] + timedelta(days=1))):
+        rows.decisions[number] |= {"model_version": 2, "arm": "challenger", "as_of": as_of}
     company.insert(warehouse, rows)
     loop = Loop(warehouse.settings, warehouse)
     attrition = usecase.load("attrition", warehouse.settings.project)
@@ -60,3 +64,11 @@ def test_a_release_is_watched_from_its_first_round_on(warehouse):
         assert watched(as_of) == ledger[1]
     assert watched(rounds[2] + days) is None
     assert watch._watched(loop, ledger[:1], attrition, rounds[0]) is None, "there is none to go back to"
+    third = Release("c", "attrition", rounds[2] + timedelta(days=1), "promote", 3, 2, "promote")
+    back = Release("d", "attrition", rounds[2] + timedelta(days=2), "roll_back", 2, 3, "roll_back")
+    assert watch._watched(loop, [*ledger, third, back], attrition, back.as_of) == ledger[1], "it is back"
+
+    decided = watch._decided(loop, ledger[1], company.END)
+    of_it = [one for one in rows.decisions if one["model_version"] == 2 and one["arm"] == "champion"]
+    assert decided["after"].sum() == len(of_it) > 0
+    assert len(decided) == len(rows.decisions) - 2

@@ -37,7 +37,7 @@ def replay(
     months: Annotated[int, typer.Option(help="Months in closed loop.")] = 36,
     history: Annotated[int, typer.Option(help="Months before, in which people decide alone.")] = 30,
     applications: Annotated[int, typer.Option(min=50, help="Applications a month.")] = 1500,
-    change: Annotated[int, typer.Option(help="Month of the replay in which a scenario begins.")] = 12,
+    change: Annotated[int, typer.Option(min=0, help="Month of the replay in which a scenario begins.")] = 12,
     milestone: Annotated[int, typer.Option(help="Months to the outcome that is learnt.")] = 12,
     weeks: Annotated[int, typer.Option(help="As_ofs a month, a week apart: 1 for the first day alone.")] = 4,
     workers: Annotated[int, typer.Option(min=1, help="Replays at once.")] = os.cpu_count() or 1,

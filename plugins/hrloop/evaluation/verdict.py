@@ -331,7 +331,9 @@ def _guardrails(signals: WatchSignals, declared: "Watch") -> tuple[list[str], li
     if not signals.readable:
         broken.append("the model in charge cannot be read")
     if signals.harm is None or signals.harm.n == 0:
-        lacking.append("no label has matured since, so harm could not be measured")
+        lacking.append(
+            "harm could not be measured: no label has matured since, or the version before cannot be read"
+        )
     elif signals.harm.shown:
         broken.append(
             f"it has shown harm on {signals.harm.n} groups (p = {signals.harm.p_value:.2g}, valid on any day)"

@@ -256,25 +256,23 @@ def _overview(ends: pd.DataFrame, scenarios: Sequence[str]) -> str:
 
 
 def compared(gain: Interval, form: str) -> str:
-    """A gain over seeds in words, with half its interval; form: as in ``FIGURES``."""
+    """A gain over seeds in words, with half its interval; a dash where there is none. form: as in FIGURES."""
+    if not np.isfinite(gain.value):
+        return "–"
     sign = "+" if gain.value >= 0 else "−"
     return f"{_side(gain)}: {sign}{_amount(gain, form)}"
 
 
 def _amount(gain: Interval, form: str) -> str:
-    """How large a gain or a loss is, with half its interval."""
-    spread = f" ± {_size(gain.high - gain.value, form)}" if np.isfinite(gain.high) else ""
-    return f"{_size(abs(gain.value), form)}{spread}"
+    """How large a gain or a loss is, with half its interval; between shares in percentage points."""
+    scale, form, unit = (100, ".1f", " points") if form.endswith("%") else (1, form, "")
+    spread = f" ± {scale * (gain.high - gain.value):{form}}" if np.isfinite(gain.high) else ""
+    return f"{scale * abs(gain.value):{form}}{spread}{unit}"
 
 
 def _side(gain: Interval) -> str:
     """What an interval of a gain over seeds says."""
     return "better" if gain.is_above(0) else "worse" if gain.is_below(0) else "cannot tell"
-
-
-def _size(difference: float, form: str) -> str:
-    """A difference between two figures of this format; between shares it is in percentage points."""
-    return f"{100 * difference:.1f} points" if form.endswith("%") else f"{difference:{form}}"
 
 
 def _items(sentences: Sequence[str]) -> str:
@@ -313,9 +311,9 @@ def _scenario(
         parts.append(pages.figure(drawn, with_library and number == 0))
     parts.append(
         "<h3>What visible accuracy says</h3><p>Solid: the truth, on all applicants. Dotted: the same figure"
-        " on the outcomes that became known in the last quarter and that the model in charge had not learnt"
-        " from, unweighted, as a table of accuracy would show it. They are of those who were chosen, months"
-        " ago.</p>"
+        " on the outcomes of the last quarter that neither the model in charge nor its live calibrator had"
+        " learnt from, unweighted, as a table of accuracy would show it. They are of those who were chosen,"
+        " months ago.</p>"
     )
     for figure in SEEN:
         parts.append(pages.figure(_illusion(setting, scenario, months, policies, figure), False))
@@ -371,8 +369,8 @@ def _why(months: pd.DataFrame, ends: pd.DataFrame, kept: dict[Case, list[dict]])
     promoted = sum(one["verdict"] == "promote" for one in tried)
     replays = sum(case.policy == LOOP for case in kept)
     said = [
-        f"{len(tried)} times retraining or reweighting, or an experiment that it won, brought a new version"
-        f" up against the one in charge in {replays} replays, and"
+        f"{len(tried)} times a new version of retraining, reweighting or the quarterly search was compared"
+        f" with the one in charge in {replays} replays, and"
         f" {promoted} times it was promoted. In the median a comparison had {labels} labels that neither"
         f" version had learnt from; it saw a gain of {seen:+.4f} in Brier score, and could tell one of"
         f" {half:.4f} from chance."

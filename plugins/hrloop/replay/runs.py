@@ -490,7 +490,8 @@ def read_by_the_loop(declaration: UseCase) -> tuple[str, ...]:
 def _seen(frame: pd.DataFrame, champion: Fitted, live: Release | None, as_of: datetime) -> dict:
     """What is told of a champion by the outcomes of the last quarter that neither it nor its live calibrator
     learnt from. live: the ledger's row of the calibrator, None for the version's own."""
-    since = max(as_of - timedelta(days=SEEN_DAYS), *([live.as_of] if live else []))
+    quarter = as_of - timedelta(days=SEEN_DAYS)
+    since = max(quarter, live.as_of) if live else quarter
     rows = matured.unseen(frame[matured.observed(frame) & (frame["label_known_at"] > since)], champion)
     told = measures.seen(rows["label"].to_numpy(), champion.probability(rows)) if len(rows) else {}
     return {"labels": len(rows), **told}

@@ -149,8 +149,6 @@ def _signals(
         finding = candidates.finding_of(
             declaration, found, fallen, running.champion, as_of, challenger.summary
         )
-    then = matured.unaware(loop, declaration, champion, rows)
-    stream = experiment.arrivals(matured.compared(rows, challenger, then.fitted))
     arms, reviews = _arms(loop, running, as_of), matured.reviewed(loop, running.use_case, as_of)
     reviews = reviews[reviews["decided_at"] >= running.started_at]
     return evaluation.verdict.ExperimentSignals(
@@ -160,9 +158,7 @@ def _signals(
         )
         if sum(arms.values())
         else None,
-        harm=experiment.harm(stream.differences, declared.harm_significance.value, bound=stream.bound)
-        if len(rows)
-        else None,
+        harm=matured.harm(loop, declaration, rows, challenger, champion, declared.harm_significance.value),
         overrules=experiment.share_difference(
             reviews["overruled"].to_numpy(bool),
             (reviews["arm"] == "challenger").to_numpy(bool),

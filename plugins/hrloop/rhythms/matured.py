@@ -10,6 +10,7 @@ import pandas as pd
 from hrloop import as_of as moment
 from hrloop import features, release
 from hrloop.decisions import policy
+from hrloop.evaluation import experiment
 from hrloop.labels import StaleWarehouse
 from hrloop.learning import Fitted, training
 from hrloop.learning.architecture import Architecture, declared
@@ -105,6 +106,22 @@ def compared(rows: pd.DataFrame, candidate: Fitted, reference: Fitted) -> pd.Dat
         reference=reference.probability(rows),
         known_at=rows["label_known_at"],
     )
+
+
+def harm(
+    loop: Loop,
+    declaration: UseCase,
+    rows: pd.DataFrame,
+    version: Fitted,
+    reference: release.Serving,
+    alpha: float,
+) -> experiment.Sequential | None:
+    """Whether a version does worse than the reference on these labels, which may be asked on any day; None
+    without labels. The reference stands under the calibrator that knew none of them."""
+    if rows.empty:
+        return None
+    stream = experiment.arrivals(compared(rows, version, unaware(loop, declaration, reference, rows).fitted))
+    return experiment.harm(stream.differences, alpha, bound=stream.bound)
 
 
 def observed(frame: pd.DataFrame) -> pd.Series:

@@ -1,5 +1,5 @@
-"""The release watch: for four weeks from a version's first decisions on, a broken guardrail puts the previous
-champion back."""
+"""The release watch: from a release until four weeks after its first round, one broken guardrail puts the
+previous champion back."""
 
 from datetime import datetime, timedelta
 
@@ -18,11 +18,11 @@ BY = "release watch"
 
 
 def watch(loop: Loop, use_case: str, as_of: datetime) -> dict:
-    """Look at the newest promotion; roll it back at once when a guardrail is broken.
+    """Look at the champion's release; roll it back at once when a guardrail is broken.
 
-    Returns verdict and reasons. Nothing is watched without a promotion, when it was rolled back, or when the
-    version has decided for longer than the declared days: where cases come once a month, weeks pass before
-    its first round. The first champion has no one to go back to and is not watched.
+    Returns verdict and reasons. Nothing is watched without a champion, or when it has decided for longer
+    than the declared days: where cases come once a month, weeks pass before its first round. The first
+    champion has no one to go back to and is not watched.
     """
     return matured.verdict_once(loop, STEP, use_case, as_of, _find)
 
@@ -40,9 +40,9 @@ def _find(loop: Loop, declaration: UseCase, as_of: datetime) -> dict:
 
 def _watched(loop: Loop, rows: list[Release], declaration: UseCase, as_of: datetime) -> Release | None:
     now, days = release.standing(rows), timedelta(days=declaration.watch.days.value)
-    promoted = next((row for row in reversed(rows) if row.kind in ledger.PROMOTIONS), None)
-    if promoted is None or promoted.version != now.champion or now.previous is None:
+    if now.previous is None:
         return None
+    promoted = next(row for row in rows if row.kind in ledger.PROMOTIONS and row.version == now.champion)
     first = _first_decided(loop, promoted, as_of) or as_of
     return promoted if promoted.as_of <= as_of < first + days else None
 
@@ -105,8 +105,8 @@ def _harm(
 ) -> experiment.Sequential | None:
     """The champion against the version before it, on labels that became known since the release.
 
-    Each stands under the calibrator that was live before these labels were known: none has learnt from them,
-    and a roll-back would bring the other one back under its own.
+    The champion stands as it was released, since its live calibrator may have learnt from these labels; the
+    version before it as it stood then, as a roll-back would bring it back.
     """
     frame = matured.training_frame(loop, declaration, as_of)
     try:
@@ -116,13 +116,13 @@ def _harm(
         return None
     rows = rows[rows["label_known_at"] > watched.as_of]
     rows = matured.unseen(matured.unseen(rows, champion.fitted), previous.fitted)
-    now, then = (matured.unaware(loop, declaration, one, rows) for one in (champion, previous))
-    stream = experiment.arrivals(matured.compared(rows, now.fitted, then.fitted))
-    return experiment.harm(stream.differences, alpha, bound=stream.bound) if len(rows) else None
+    released = matured.unaware(loop, declaration, champion, rows)
+    return matured.harm(loop, declaration, rows, released.fitted, previous, alpha)
 
 
 def _decided(loop: Loop, watched: Release, as_of: datetime) -> pd.DataFrame:
-    """Decisions of the version and of the one before it: keys, after, routed, action."""
+    """Decisions of the version since its release, not as a challenger, and of the one before it: keys, after,
+    routed, action."""
     return loop.warehouse.read(
         "engine",
         """
@@ -134,12 +134,17 @@ def _decided(loop: Loop, watched: Release, as_of: datetime) -> pd.DataFrame:
             route = 'review' as routed,
             recommended_action as action
         from loop.decisions
-        where use_case = :use_case and model_version in (:version, :previous) and as_of <= :as_of
+        where
+            use_case = :use_case
+            and as_of <= :as_of
+            and arm = 'champion'
+            and (model_version = :previous or (model_version = :version and as_of >= :released))
         order by decision_id
         """,
         use_case=watched.use_case,
         version=watched.version,
         previous=watched.previous_version,
+        released=watched.as_of,
         as_of=as_of,
     ).to_pandas()
 
@@ -147,8 +152,9 @@ def _decided(loop: Loop, watched: Release, as_of: datetime) -> pd.DataFrame:
 def _reviewed(loop: Loop, watched: Release, as_of: datetime) -> pd.DataFrame:
     """Those of these decisions that were reviewed: group_key, after, overruled."""
     rows = matured.reviewed(loop, watched.use_case, as_of)
-    rows = rows[rows["model_version"].isin([watched.version, watched.previous_version])]
-    return rows.assign(after=rows["model_version"] == watched.version)
+    rows = rows[rows["arm"] == "champion"]
+    after = (rows["model_version"] == watched.version) & (rows["decided_at"] >= watched.as_of)
+    return rows.assign(after=after)[after | (rows["model_version"] == watched.previous_version)]
 
 
 def _risen(rows: pd.DataFrame, happened: str, alpha: float) -> Interval:
