@@ -1,4 +1,4 @@
-"""One month of a replay, as `make proof` lives through hundreds of them.
+"""One month of a replay of the static policy: what every replayed month takes, before a rhythm learns.
 
 Shown beside what it takes without the build of the warehouse: the share that is dbt's. No limit is set.
 """
