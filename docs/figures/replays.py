@@ -13,7 +13,6 @@ from hrloop.replay.policies import POLICIES
 from hrloop.replay.runs import Setting
 
 REPLAYS = Path(__file__).with_suffix(".csv")
-FORM = {figure: (name, form) for figure, (name, _, form, _) in report.FIGURES.items()}
 CHANGES = ("promotions", "calibrations")
 
 
@@ -32,14 +31,9 @@ def tables() -> Iterator[list[str]]:
 
 def against(ends: pd.DataFrame) -> Iterator[str]:
     """The loop in the last months against each other policy in the same companies, by scenario."""
-    yield from _head("scenario", "the loop against", *(name for name, _ in FORM.values()))
-    for scenario, mine in ends.groupby("scenario", sort=False):
-        for other in _policies(mine):
-            if other != report.LOOP:
-                gains = {figure: report.paired(mine, report.LOOP, other, figure) for figure in FORM}
-                yield _row(
-                    scenario, other, *(report.compared(gain, FORM[name][1]) for name, gain in gains.items())
-                )
+    yield from _head("scenario", "the loop against", *(name for name, *_ in report.FIGURES.values()))
+    for cells in report.against_others(ends, list(ends["scenario"].unique())):
+        yield _row(*cells)
 
 
 def since_the_start(ends: pd.DataFrame) -> Iterator[str]:
@@ -49,7 +43,7 @@ def since_the_start(ends: pd.DataFrame) -> Iterator[str]:
         "which is", "promotions, truly worse", "calibrator changed, truly worse",
     )  # fmt: skip
     for scenario, of_all in ends.groupby("scenario", sort=False):
-        for policy in _policies(of_all):
+        for policy in (name for name in POLICIES if name in set(of_all["policy"])):
             mine = of_all[of_all["policy"] == policy]
             cells = [str(len(mine))]
             for figure in ("error", "true_auc"):
@@ -58,10 +52,6 @@ def since_the_start(ends: pd.DataFrame) -> Iterator[str]:
                 cells += [f"{first:.3f} → {last:.3f}", report.compared(gain, ".3f")]
             cells += [f"{mine[one].sum()}, {mine[f'false_{one}'].sum()}" for one in CHANGES]
             yield _row(scenario, policy, *cells)
-
-
-def _policies(ends: pd.DataFrame) -> list[str]:
-    return [name for name in POLICIES if name in set(ends["policy"])]
 
 
 def _head(*names: str) -> Iterator[str]:

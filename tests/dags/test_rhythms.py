@@ -121,19 +121,37 @@ def learnt(loop, use_case):
 
 
 @pytest.fixture
-def put_in_charge(loop, use_case, registry, owner, learnt):
-    """Puts a model in charge by force, past any comparison, as of a time; its number."""
+def release_by_force(loop, use_case, registry, owner):
+    """Puts this model in charge, past any comparison, as of a time; its number."""
 
-    def make(as_of, wrong=False):
-        fitted, frame = learnt(as_of, wrong)
+    def make(fitted, frame, as_of, rhythm):
         before = release.standing(release.read(loop.warehouse, NAME)).champion
         finding = Finding("promote", "By force.", ("for a test",), compared_with=before)
-        version = release.propose(
-            loop.warehouse, registry, use_case, fitted, finding, frame, as_of, f"by force {wrong}"
-        )
+        version = release.propose(loop.warehouse, registry, use_case, fitted, finding, frame, as_of, rhythm)
         release.approve(owner, use_case, version, "For a test.")
         release.promote(loop.warehouse, registry, use_case, version, as_of)
         return version
+
+    return make
+
+
+@pytest.fixture
+def put_in_charge(learnt, release_by_force):
+    """Learns a model as of a time and puts it in charge by force; its number."""
+
+    def make(as_of, wrong=False):
+        return release_by_force(*learnt(as_of, wrong), as_of, f"by force {wrong}")
+
+    return make
+
+
+@pytest.fixture
+def calibrate_by_force(loop, use_case, registry):
+    """Puts this calibrator of a version in force as of a time."""
+
+    def make(version, calibrator, as_of):
+        finding = Finding("promote", "By force.", details={"calibrator": calibrator.as_dict()})
+        release.calibrate(loop.warehouse, registry, use_case, version, finding, as_of)
 
     return make
 
@@ -196,7 +214,7 @@ def test_a_better_candidate_is_promoted_after_approval(
 
 
 def test_a_version_is_compared_with_the_champion_as_it_decides_today_too(
-    loop, use_case, registry, learnt, put_in_charge
+    loop, use_case, registry, learnt, put_in_charge, calibrate_by_force
 ):
     champion = put_in_charge(AS_OF - 120 * DAY)
     fitted, frame = learnt(AS_OF - 60 * DAY)
@@ -209,8 +227,7 @@ def test_a_version_is_compared_with_the_champion_as_it_decides_today_too(
 
     before, _ = compared()
     assert before.improvement_over_today is None, "it decides as it is compared"
-    finding = Finding("promote", "By force.", details={"calibrator": Platt(intercept=-1.0).as_dict()})
-    release.calibrate(loop.warehouse, registry, use_case, champion, finding, AS_OF - DAY)
+    calibrate_by_force(champion, Platt(intercept=-1.0), AS_OF - DAY)
     found, served = compared()
     assert found.improvement == before.improvement, "no calibrator has seen the labels compared on"
     seen = matured.unseen(matured.unseen(rows, served.fitted), fitted)
@@ -350,24 +367,12 @@ def test_a_release_that_harms_is_rolled_back_by_one_run_of_the_watch(
     assert scored_by == [good]
 
 
-def test_a_release_that_took_a_good_calibrator_off_has_shown_harm(loop, use_case, registry, owner, learnt):
+def test_a_release_that_took_a_good_calibrator_off_has_shown_harm(
+    loop, use_case, registry, learnt, release_by_force, calibrate_by_force
+):
     """Both versions say too little by themselves; the one before was set right while it was in charge."""
     fitted, frame = learnt(AS_OF - 90 * DAY)
     good, low = fitted.calibrator, fitted.recalibrated(Platt(intercept=-4.0))
-
-    def release_low(as_of):
-        before = release.standing(release.read(loop.warehouse, NAME)).champion
-        finding = Finding("promote", "By force.", ("for a test",), compared_with=before)
-        version = release.propose(
-            loop.warehouse, registry, use_case, low, finding, frame, as_of, f"low {as_of}"
-        )
-        release.approve(owner, use_case, version, "For a test.")
-        release.promote(loop.warehouse, registry, use_case, version, as_of)
-        return version
-
-    def calibrate(version, calibrator, as_of):
-        finding = Finding("promote", "By force.", details={"calibrator": calibrator.as_dict()})
-        release.calibrate(loop.warehouse, registry, use_case, version, finding, as_of)
 
     def harm():
         watched = release.read(loop.warehouse, NAME)
@@ -375,12 +380,12 @@ def test_a_release_that_took_a_good_calibrator_off_has_shown_harm(loop, use_case
         served = release.serving(loop.warehouse, registry, use_case)
         return watch._harm(loop, use_case, watched, served, AS_OF, 0.05)
 
-    first = release_low(AS_OF - 89 * DAY)
-    calibrate(first, good, AS_OF - 85 * DAY)
-    second = release_low(AS_OF - 80 * DAY)
+    first = release_by_force(low, frame, AS_OF - 89 * DAY, "the first")
+    calibrate_by_force(first, good, AS_OF - 85 * DAY)
+    second = release_by_force(low, frame, AS_OF - 80 * DAY, "the second")
     found = harm()
     assert found.shown, found
-    calibrate(second, good, AS_OF)
+    calibrate_by_force(second, good, AS_OF)
     assert harm() == found, "this calibrator may have learnt from the labels that show the harm"
 
 

@@ -596,18 +596,14 @@ def serving(wh: Warehouse, registry: Registry, use_case: UseCase) -> Serving:
             f"{use_case.name}: the alias champion names version {number} and the ledger {now.champion},"
             " although they were just reconciled: somebody moves the alias; see who may in MLflow"
         )
-    return replace(_served(registry, use_case, rows, number), repaired=tuple(moved))
+    return replace(served_by(registry, use_case, rows, number), repaired=tuple(moved))
 
 
-def served_by(wh: Warehouse, registry: Registry, use_case: UseCase, version: int) -> Serving:
-    """A version that was released, as going back to it would bring it: under its live calibrator.
+def served_by(registry: Registry, use_case: UseCase, rows: Sequence[Release], version: int) -> Serving:
+    """A version that was released by these rows of the ledger, under the calibrator that is live after them.
 
     Raises UnreadableModel.
     """
-    return _served(registry, use_case, ledger.read(wh, use_case.name), version)
-
-
-def _served(registry: Registry, use_case: UseCase, rows: Sequence[Release], version: int) -> Serving:
     released = next(
         row for row in reversed(rows) if row.version == version and "artefact_sha256" in row.evidence
     )

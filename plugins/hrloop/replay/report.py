@@ -237,15 +237,7 @@ def _what(setting: Setting, cases: Sequence[Case], kept: dict[Case, list[dict]],
 def _overview(ends: pd.DataFrame, scenarios: Sequence[str]) -> str:
     """By scenario: in what the loop is better than the others at the end, worse, or not told from them; the
     loop without one of its parts tells what this part is worth."""
-    rows = []
-    for scenario in scenarios if len(ends) else ():
-        mine = ends[ends["scenario"] == scenario]
-        for other in (name for name in POLICIES if name != LOOP):
-            gains = {figure: paired(mine, LOOP, other, figure) for figure in FIGURES}
-            if gains["error"].n:
-                rows.append(
-                    [scenario, other, *(compared(gain, FIGURES[name][2]) for name, gain in gains.items())]
-                )
+    rows = against_others(ends, scenarios) if len(ends) else []
     if not rows:
         return ""
     names = ["scenario", "loop against", *(name for name, *_ in FIGURES.values())]
@@ -253,6 +245,21 @@ def _overview(ends: pd.DataFrame, scenarios: Sequence[str]) -> str:
         f"<h2>In short</h2><p>The last {END} months, paired by seed. <em>Cannot tell</em>: the interval over"
         " seeds reaches across 0.</p>" + pages.table(names, rows)
     )
+
+
+def against_others(ends: pd.DataFrame, scenarios: Sequence[str]) -> list[list[str]]:
+    """A row of cells for each scenario and policy that the loop stands beside: these two, and what is said of
+    each of the FIGURES."""
+    rows = []
+    for scenario in scenarios:
+        mine = ends[ends["scenario"] == scenario]
+        for other in (name for name in POLICIES if name != LOOP):
+            gains = {figure: paired(mine, LOOP, other, figure) for figure in FIGURES}
+            if gains["error"].n:
+                rows.append(
+                    [scenario, other, *(compared(gain, FIGURES[name][2]) for name, gain in gains.items())]
+                )
+    return rows
 
 
 def compared(gain: Interval, form: str) -> str:

@@ -23,7 +23,7 @@ from sqlalchemy import text
 
 from hrloop import as_of as moments
 from hrloop import features, practice, release, sources, transform
-from hrloop.learning import Fitted, calibration
+from hrloop.learning import Fitted
 from hrloop.release import Release
 from hrloop.replay import measures
 from hrloop.replay.company import APPLICATION, decided, reviewed
@@ -368,7 +368,8 @@ class Run:
             use_case=declaration.name,
             as_of=as_of,
         ).to_pandas()
-        row = {"labels": labels, "decided": len(rows), "version": release.standing(entries).champion}
+        now = release.standing(entries)
+        row = {"labels": labels, "decided": len(rows), "version": now.champion}
         if rows.empty:
             return row
         rows["chance"] = rows["case_key"].map(self._chances())
@@ -384,7 +385,7 @@ class Run:
             "first_ranked": float(chance[first_ranked].mean()),
             "selections": measures.selections(rows, advanced, declaration.protected.attributes),
             "routed": int((rows["route"] == "review").sum()),
-            "seen": _seen(frame, self._in_charge(entries), release.standing(entries).calibration, as_of),
+            "seen": _seen(frame, self._in_charge(entries), now.calibration, as_of),
         }
 
     def releases(self, first: datetime, as_of: datetime) -> dict[str, list[dict]]:
@@ -433,12 +434,8 @@ class Run:
 
     def _in_charge(self, entries: Sequence[Release]) -> Fitted:
         """The champion after these rows of the ledger, under the calibrator that is then live."""
-        standing = release.standing(entries)
-        fitted = self.loop.registry.load(self.declaration.name, standing.champion).fitted
-        live = standing.calibration
-        if live is None:
-            return fitted
-        return fitted.recalibrated(calibration.from_dict(live.evidence["details"]["calibrator"]))
+        champion = release.standing(entries).champion
+        return release.served_by(self.loop.registry, self.declaration, entries, champion).fitted
 
     def answer(self, first: datetime) -> dict:
         """The company lives the month under the decisions; whom it hired, how good they truly are, and what

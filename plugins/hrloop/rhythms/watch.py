@@ -110,7 +110,8 @@ def _harm(
     """
     frame = matured.training_frame(loop, declaration, as_of)
     try:
-        previous = release.served_by(loop.warehouse, loop.registry, declaration, watched.previous_version)
+        ledger_rows = release.read(loop.warehouse, declaration.name)
+        previous = release.served_by(loop.registry, declaration, ledger_rows, watched.previous_version)
         rows = matured.labelled(declaration, frame, as_of)
     except (TooEarly, UnreadableModel):
         return None
