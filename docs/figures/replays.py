@@ -22,11 +22,12 @@ def main() -> None:
 
 
 def tables() -> Iterator[list[str]]:
-    """The two tables of each setting and code, each as its lines."""
+    """The three tables of each setting and code, each as its lines."""
     one_run = [*(one.name for one in fields(Setting)), "code"]
     for _, ends in pd.read_csv(REPLAYS).groupby(one_run, sort=False):
         yield list(against(ends))
         yield list(since_the_start(ends))
+        yield list(besides(ends))
 
 
 def against(ends: pd.DataFrame) -> Iterator[str]:
@@ -42,16 +43,36 @@ def since_the_start(ends: pd.DataFrame) -> Iterator[str]:
         "scenario", "policy", "companies", "error: first to last", "which is", "AUC: first to last",
         "which is", "promotions, truly worse", "calibrator changed, truly worse",
     )  # fmt: skip
+    for scenario, policy, mine in _replayed(ends):
+        cells = [str(len(mine))]
+        for figure in ("error", "true_auc"):
+            first, last = mine[f"first_{figure}"].mean(), mine[figure].mean()
+            gain = report.since_the_start(mine, policy, figure)
+            cells += [f"{first:.3f} → {last:.3f}", report.compared(gain, ".3f")]
+        cells += [f"{mine[one].sum()}, {mine[f'false_{one}'].sum()}" for one in CHANGES]
+        yield _row(scenario, policy, *cells)
+
+
+def besides(ends: pd.DataFrame) -> Iterator[str]:
+    """In the last months: what accuracy looked like beside what it was, how evenly groups were recommended,
+    and what was asked of people."""
+    ratios = {name: name[6:].replace("_", " ") for name in ends if name.startswith("ratio_")}
+    yield from _head(
+        "scenario", "policy", "AUC: visible", "true", "Brier score: visible", "true",
+        *(f"lowest impact ratio, {words}" for words in ratios.values()), "cases sent to a person a month", "rolled back",
+    )  # fmt: skip
+    forms = {"seen_auc": ".3f", "true_auc": ".3f", "seen_brier": ".3f", "true_brier": ".3f"}
+    forms |= dict.fromkeys(ratios, ".2f") | {"routed": ".0f"}
+    for scenario, policy, mine in _replayed(ends):
+        cells = [report.averaged(mine[name], form) for name, form in forms.items()]
+        yield _row(scenario, policy, *cells, str(mine["rolled_back"].sum()))
+
+
+def _replayed(ends: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Scenario, policy, and the rows of its companies."""
     for scenario, of_all in ends.groupby("scenario", sort=False):
         for policy in (name for name in POLICIES if name in set(of_all["policy"])):
-            mine = of_all[of_all["policy"] == policy]
-            cells = [str(len(mine))]
-            for figure in ("error", "true_auc"):
-                first, last = mine[f"first_{figure}"].mean(), mine[figure].mean()
-                gain = report.since_the_start(mine, policy, figure)
-                cells += [f"{first:.3f} → {last:.3f}", report.compared(gain, ".3f")]
-            cells += [f"{mine[one].sum()}, {mine[f'false_{one}'].sum()}" for one in CHANGES]
-            yield _row(scenario, policy, *cells)
+            yield scenario, policy, of_all[of_all["policy"] == policy]
 
 
 def _head(*names: str) -> Iterator[str]:

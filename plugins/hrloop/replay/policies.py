@@ -48,7 +48,8 @@ def first_version(loop: Loop, use_case: str, as_of: datetime) -> dict | None:
 
 
 def newest_version(loop: Loop, use_case: str, as_of: datetime) -> dict:
-    """Fit on all labels known by ``as_of`` and propose the version, whatever it is worth."""
+    """Fit on the labels known by ``as_of``, the newest held out as from any version, and propose it, whatever
+    it is worth."""
     return matured.verdict_once(loop, "newest_version", use_case, as_of, _propose_unseen)
 
 
@@ -90,7 +91,7 @@ POLICIES: dict[str, Policy] = {
         declared=_NO_EXPLORATION,
     ),
     "naive": Policy(
-        "trained anew on all that is known, and put in charge unseen, without weights or exploration",
+        "trained anew as the loop trains, and put in charge unseen, without weights or exploration",
         (reconcile.reconcile, newest_version),
         declared=_NO_EXPLORATION | _NO_WEIGHTS,
     ),

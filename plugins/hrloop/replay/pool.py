@@ -40,11 +40,17 @@ class Busy(RuntimeError):
 
 def folder_of(settings: Settings, setting: Setting) -> Path:
     """Where the replays of this setting by this code are kept."""
-    digest = hashlib.sha256(repr(sorted(asdict(setting).items())).encode())
+    follows_from = f"{sorted(asdict(setting).items())} {code_of(settings)}"
+    return settings.home / "replay" / hashlib.sha256(follows_from.encode()).hexdigest()[:10]
+
+
+def code_of(settings: Settings) -> str:
+    """Ten digits that tell the code and the declarations that figures follow from, of whatever setting."""
+    digest = hashlib.sha256()
     for path in _engine_files(settings.project):
         digest.update(f"{path.relative_to(settings.project)}\n".encode())
         digest.update(path.read_bytes())
-    return settings.home / "replay" / digest.hexdigest()[:10]
+    return digest.hexdigest()[:10]
 
 
 def _engine_files(project: Path) -> list[Path]:

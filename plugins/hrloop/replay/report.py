@@ -67,6 +67,7 @@ FIGURES = {
     ),
 }
 SEEN = {"auc": "AUC", "brier": "Brier score"}
+LOOKS = ("seen_auc", "seen_brier", "true_brier")  # with true_auc: what accuracy looks like, and what it is
 TRYING = ("retrain", "reweight")  # rhythms that look for drift before they try a version
 NOT_SHOWN = (
     "In no scenario does the company quite stand still: in its second year and its fourth, its past included,"
@@ -112,7 +113,8 @@ def write(settings: Settings, setting: Setting, cases: Sequence[Case], command: 
     parts += ["<h2>Time</h2>", _time(kept)]
     page = pages.page("Does the loop beat a model that stands still?", parts)
     reports = settings.home / "reports"
-    pages.put(reports / "replay.csv", ends.assign(code=folder.name).to_csv(index=False, float_format="%.6g"))
+    rows = ends.assign(code=pool.code_of(settings)).to_csv(index=False, float_format="%.6g")
+    pages.put(reports / "replay.csv", rows)
     return pages.put(reports / "replay.html", page)
 
 
@@ -165,11 +167,12 @@ def _end(case: Case, rows: list[dict], setting: Setting, minimum: int) -> dict:
     last, changes = rows[-END:], [change for row in rows for change in row.get("changes", [])]
     promoted = [change for change in changes if change["kind"] == "promote"]
     attributes = sorted({name for row in last for name in row.get("selections", {})})
+    figures = [*FIGURES, *LOOKS]
     return (
         _case(case)
         | asdict(setting)
-        | months[list(FIGURES)].tail(END).mean().to_dict()
-        | {f"first_{name}": months[name].head(first_months(setting)).mean() for name in FIGURES}
+        | months[figures].tail(END).mean().to_dict()
+        | {f"first_{name}": months[name].head(first_months(setting)).mean() for name in figures}
         | {
             f"ratio_{name}": measures.lowest_ratio(
                 [row["selections"][name] for row in last if "selections" in row], minimum
@@ -449,7 +452,9 @@ def _ends(ends: pd.DataFrame, policies: list[str], first: int) -> str:
     for policy in policies:
         mine = ends[ends["policy"] == policy]
         for when, prefix in (*told, (f"last {END}", "")):
-            figures = [_told(mine[f"{prefix}{figure}"], form) for figure, (_, _, form, _) in FIGURES.items()]
+            figures = [
+                averaged(mine[f"{prefix}{figure}"], form) for figure, (_, _, form, _) in FIGURES.items()
+            ]
             rows.append([policy, when, *figures])
     return pages.table(["policy", "months", *(name for name, *_ in FIGURES.values())], rows)
 
@@ -472,7 +477,10 @@ def _changes(ends: pd.DataFrame, policies: list[str]) -> str:
     rows = [
         [
             policy,
-            *(_told(ends.loc[ends["policy"] == policy, name], form) for name, (_, form) in columns.items()),
+            *(
+                averaged(ends.loc[ends["policy"] == policy, name], form)
+                for name, (_, form) in columns.items()
+            ),
         ]
         for policy in policies
     ]
@@ -483,7 +491,8 @@ def _changes(ends: pd.DataFrame, policies: list[str]) -> str:
     )
 
 
-def _told(values: pd.Series, form: str) -> str:
+def averaged(values: pd.Series, form: str) -> str:
+    """The mean over seeds with half its interval, in words; a dash where there is none."""
     found = measures.over_seeds(values.to_numpy())
     if not np.isfinite(found.value):
         return "–"

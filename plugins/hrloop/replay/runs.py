@@ -9,6 +9,7 @@ for readers.
 """
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -108,7 +109,9 @@ def _lines(folder: Path) -> list[str]:
 
 
 def _flush(server: Warehouse) -> None:
-    """Wait until all that was committed is on disk; the server of replays does not wait at each commit."""
+    """Wait until all files, and all that was committed, are on disk; the server of replays does not wait at
+    each commit."""
+    os.sync()
     with server.engine("admin").begin() as connection:
         connection.execute(text("set local synchronous_commit = on"))
         connection.execute(text("select pg_current_xact_id()"))  # a commit that writes, after all others
@@ -335,11 +338,18 @@ class Run:
                 row["verdicts"].append([moments.text(as_of), rhythm.__name__, found["verdict"], shifted])
             if found and found.get("verdict") == "promote":
                 with self.timed("release"):
-                    for version in self.owner.requested(name):
-                        release.approve(self.owner, self.declaration, version, APPROVAL)
-                        release.promote(
-                            self.loop.warehouse, self.loop.registry, self.declaration, version, as_of
-                        )
+                    self._release(as_of)
+
+    def _release(self, as_of: datetime) -> None:
+        """Approve what is proposed, and put in charge what is approved: also where a replay that was cut
+        short had come no further than the approval."""
+        loop, name = self.loop, self.declaration.name
+        for version in self.owner.requested(name):
+            release.approve(self.owner, self.declaration, version, APPROVAL)
+        spent = release.standing(release.read(loop.warehouse, name)).spent
+        for version in self.owner.approved(name):
+            if version not in spent:
+                release.promote(loop.warehouse, loop.registry, self.declaration, version, as_of)
 
     def decide(self, as_of: datetime) -> dict:
         """The month's round, its reviews, and how good it truly is, and looks."""
