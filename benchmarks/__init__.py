@@ -69,10 +69,10 @@ def in_bulk(limit: float, n: int, bulk: int) -> float | None:
     return limit if n >= bulk else None
 
 
-def at_most(name: str, n: int, ours: float, reference: float, unit: str, limit: float) -> Row:
+def at_most(name: str, n: int, ours: float, reference: float, unit: str, limit: float | None) -> Row:
     """A figure that may be so many times its reference."""
     ratio = ours / reference
-    return Row(name, n, ours, reference, unit, ratio, limit, ratio <= limit)
+    return Row(name, n, ours, reference, unit, ratio, limit, limit is None or ratio <= limit)
 
 
 def peak_memory(name: str, n: int, limit: float) -> Row:

@@ -59,7 +59,8 @@ def besides(ends: pd.DataFrame) -> Iterator[str]:
     ratios = {name: name[6:].replace("_", " ") for name in ends if name.startswith("ratio_")}
     yield from _head(
         "scenario", "policy", "AUC: visible", "true", "Brier score: visible", "true",
-        *(f"lowest impact ratio, {words}" for words in ratios.values()), "cases sent to a person a month", "rolled back",
+        *(f"lowest impact ratio, {words}" for words in ratios.values()),
+        "cases sent to a person a month", "rolled back",
     )  # fmt: skip
     forms = {"seen_auc": ".3f", "true_auc": ".3f", "seen_brier": ".3f", "true_brier": ".3f"}
     forms |= dict.fromkeys(ratios, ".2f") | {"routed": ".0f"}
