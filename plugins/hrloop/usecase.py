@@ -437,7 +437,9 @@ class Experiment(Part):
 
     share: Share = Field(description="Share of the groups (requisitions, teams) that the challenger decides.")
     looks: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        min_length=1, description="Days at which a verdict may fall; the last one ends the experiment."
+        min_length=1,
+        description="Days after the first round that was drawn at which a verdict may fall; the last one ends"
+        " the experiment.",
     )
     looks_reason: Words
     sample_ratio: Share = Field(

@@ -131,18 +131,19 @@ def challenge(
 
 
 def request_approval(
-    wh: Warehouse, registry: Registry, use_case: UseCase, version: int, finding: Finding, as_of: datetime
+    wh: Warehouse, registry: Registry, use_case: UseCase, version: int, words: str, as_of: datetime
 ) -> None:
     """Ask the owner for approval of a challenger whose experiment ended with the verdict to promote.
 
-    Asked again, nothing changes. Raises ReleaseRefused without such an experiment.
+    ``words``: the evidence for its owner, in Markdown. Asked again, nothing changes. Raises ReleaseRefused
+    without such an experiment.
     """
     with ledger.locked(wh, use_case.name) as connection:
         tried = experiments.of_challenger(connection, use_case.name, version)
         if tried is None or tried.verdict != "promote":
             raise ReleaseRefused(f"{use_case.name} version {version} has come through no experiment")
         if "approval.status" not in registry.version(use_case.name, version).tags:
-            registry.describe(use_case.name, version, finding.words)
+            registry.describe(use_case.name, version, words)
             asking = {"approval.requested_at": moments.text(as_of), "approval.status": "requested"}
             registry.tag(use_case.name, version, asking)
 
@@ -494,7 +495,8 @@ def calibrate(
     The calibrator stands in ``finding.details["calibrator"]`` as plain data. Ranks stay as they are, so
     nobody's approval is waited for; the ledger keeps the evidence. One change per use case and ``as_of``:
     asked again, the row that is there is returned. Raises ReleaseRefused for another verdict, for a version
-    that is not in charge, and when there is nothing to take off.
+    that is not in charge, when there is nothing to take off, and for a time before the newest change of what
+    decides: what is live now was chosen with more labels than were known then.
     """
     if finding.verdict not in ("promote", "roll_back"):
         raise ReleaseRefused(f"a verdict to {finding.verdict} changes no calibrator; record it with keep()")

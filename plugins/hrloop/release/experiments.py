@@ -7,7 +7,7 @@ runs, decision rounds ask for it as of their time, and every look leaves its fig
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -21,7 +21,7 @@ from hrloop.warehouse.tables import experiments
 
 @dataclass(frozen=True)
 class Experiment:
-    """A row of ``loop.experiments``; ``looks`` are days after the start."""
+    """A row of ``loop.experiments``; ``looks`` are days after the first round that it drew."""
 
     experiment_id: str
     use_case: str
@@ -34,10 +34,6 @@ class Experiment:
     verdict: str | None = None
     reasons: Sequence[str] = ()
     evidence: Mapping = field(default_factory=dict)
-
-    def day(self, as_of: datetime) -> int:
-        """Whole days since the start."""
-        return (as_of - self.started_at) // timedelta(days=1)
 
 
 def begin(wh: Warehouse, use_case: UseCase, challenger: int, as_of: datetime) -> Experiment:

@@ -1,11 +1,12 @@
 """Quarterly champion-challenger: a search over architectures, then a live experiment with its winner.
 
 The challenger decides a share of the groups, and both versions score every case. Matured labels compare the
-two paired; reviews and the assignment itself are guardrails. Looks fall on registered days; harm ends it on
-any day.
+two paired; reviews and the assignment itself are guardrails. Looks fall on registered days after the first
+round that was drawn; harm ends it on any day.
 """
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import pandas as pd
 
@@ -23,11 +24,27 @@ STEP = "quarterly_champion_challenger"
 LOOK = "experiment_look"
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """The rounds that an experiment has drawn: groups by arm, and the as_of of the first one, if any."""
+
+    arms: dict[str, int]
+    since: datetime | None
+
+    def day(self, as_of: datetime) -> int:
+        """Whole days since the first round; 0 as long as there is none."""
+        return (as_of - self.since) // timedelta(days=1) if self.since else 0
+
+
 def is_due(loop: Loop, use_case: str, as_of: datetime) -> bool:
-    """Whether no search was made yet in the calendar quarter of ``as_of``."""
+    """Whether no search was made before ``as_of`` in its calendar quarter.
+
+    A day on which there was no champion to challenge, or another experiment ran, does not count as one.
+    """
+    first = as_of.replace(month=as_of.month - (as_of.month - 1) % 3, day=1, hour=0, minute=0, second=0)
     with loop.warehouse.engine("engine").connect() as connection:
-        latest = steps.latest_done(connection, STEP, use_case, not_after=as_of)
-    return latest is None or (latest.year, (latest.month - 1) // 3) != (as_of.year, (as_of.month - 1) // 3)
+        runs = steps.done_between(connection, STEP, use_case, first - timedelta(microseconds=1), as_of)
+    return not any("trials" in summary for _, summary in runs)
 
 
 def start(loop: Loop, use_case: str, as_of: datetime) -> dict:
@@ -94,9 +111,18 @@ def look(loop: Loop, use_case: str, as_of: datetime) -> dict:
 
 def _find(loop: Loop, declaration: UseCase, as_of: datetime) -> dict:
     running = experiments.to_look_at(loop.warehouse, declaration.name, as_of)
-    if running is None:
-        return {"verdict": None, "reasons": ["no experiment has run a day"]}
-    return _look(loop, declaration, running, as_of)
+    if running is not None:
+        return _look(loop, declaration, running, as_of)
+    latest = experiments.latest(loop.warehouse, declaration.name)
+    if latest is not None and latest.verdict == "promote" and latest.ended_at < as_of:
+        _ask(loop, declaration, latest, latest.ended_at)  # its look may have been cut short before it asked
+    return {"verdict": None, "reasons": ["no experiment has run a day"]}
+
+
+def _ask(loop: Loop, declaration: UseCase, won: Experiment, as_of: datetime) -> None:
+    """Ask the owner for approval of who won, with the evidence of the last look; once."""
+    words = won.evidence[moment.text(won.ended_at)]["finding"]["words"]
+    release.request_approval(loop.warehouse, loop.registry, declaration, won.challenger, words, as_of)
 
 
 def _look(loop: Loop, declaration: UseCase, running: Experiment, as_of: datetime) -> dict:
@@ -109,7 +135,8 @@ def _look(loop: Loop, declaration: UseCase, running: Experiment, as_of: datetime
     frame = matured.training_frame(loop, declaration, as_of)
     rows = matured.labelled(declaration, frame, as_of)
     rows = rows[rows["label_known_at"] > running.started_at]
-    signals, finding = _signals(loop, declaration, running, frame, rows, challenger, champion, as_of)
+    drawn = _drawn(loop, running, as_of)
+    signals, finding = _signals(loop, declaration, running, drawn, frame, rows, challenger, champion, as_of)
     fallen = evaluation.verdict.experiment(signals, declaration.promotion, declaration.experiment)
     if fallen and fallen.kind == "promote":
         alarm = candidates.drift(loop, declaration, frame, rows["decided_at"], as_of)
@@ -118,11 +145,9 @@ def _look(loop: Loop, declaration: UseCase, running: Experiment, as_of: datetime
     if finding is not None:
         figures["finding"] = finding.as_json()
     kind, reasons = (fallen.kind, fallen.reasons) if fallen else (None, ())
-    experiments.look(loop.warehouse, running, as_of, figures, kind, reasons)
+    looked_at = experiments.look(loop.warehouse, running, as_of, figures, kind, reasons)
     if kind == "promote":
-        release.request_approval(
-            loop.warehouse, loop.registry, declaration, running.challenger, finding, as_of
-        )
+        _ask(loop, declaration, looked_at, as_of)
     elif kind:
         closed = release.Finding(kind, "; ".join(reasons), reasons, compared_with=running.champion)
         release.keep(loop.warehouse, declaration, closed, as_of, STEP)
@@ -133,6 +158,7 @@ def _signals(
     loop: Loop,
     declaration: UseCase,
     running: Experiment,
+    drawn: Drawn,
     frame: pd.DataFrame,
     rows: pd.DataFrame,
     challenger: Fitted,
@@ -140,8 +166,8 @@ def _signals(
     as_of: datetime,
 ) -> tuple[evaluation.verdict.ExperimentSignals, release.Finding | None]:
     """What is known of the experiment today, and on a registered look the finding for its owner."""
-    declared, day = declaration.experiment, running.day(as_of)
-    alpha = _level(declaration, running, as_of, len(rows))
+    declared, day = declaration.experiment, drawn.day(as_of)
+    alpha = _level(declaration, running, day, as_of, len(rows))
     found = finding = None
     if alpha is not None and len(rows):
         found = candidates.compare(loop, declaration, frame, rows, challenger, champion, as_of, alpha)
@@ -149,8 +175,8 @@ def _signals(
         finding = candidates.finding_of(
             declaration, found, fallen, running.champion, as_of, challenger.summary
         )
-    arms, reviews = _arms(loop, running, as_of), matured.reviewed(loop, running.use_case, as_of)
-    reviews = reviews[reviews["decided_at"] >= running.started_at]
+    arms, reviews = drawn.arms, matured.reviewed(loop, running.use_case, as_of)
+    reviews = reviews[reviews["decided_at"] >= (drawn.since or as_of)]
     return evaluation.verdict.ExperimentSignals(
         day=day,
         sample_ratio=experiment.sample_ratio(
@@ -169,14 +195,14 @@ def _signals(
     ), finding
 
 
-def _level(declaration: UseCase, running: Experiment, as_of: datetime, labels: int) -> float | None:
+def _level(declaration: UseCase, running: Experiment, day: int, as_of: datetime, labels: int) -> float | None:
     """What today's comparison may err by, if a registered look is due today; else None.
 
     A look is due once its day has come and no comparison was made since; the error is spent over the looks
     that were made, by the labels that each had (O'Brien and Fleming; Lan and DeMets). One on record for this
     very as_of was cut short, and is made again.
     """
-    day, today = running.day(as_of), moment.text(as_of)
+    today = moment.text(as_of)
     before = [figures for when, figures in running.evidence.items() if when != today and figures["looked"]]
     done = [(figures["day"], figures["labels"]) for figures in before]
     due = max((one for one in running.looks if one <= day), default=None)
@@ -189,17 +215,32 @@ def _level(declaration: UseCase, running: Experiment, as_of: datetime, labels: i
     return experiment.o_brien_fleming(alpha, fractions, information)[-1].level
 
 
-def _arms(loop: Loop, running: Experiment, as_of: datetime) -> dict[str, int]:
-    """Groups that each arm has decided: what was drawn."""
+def _drawn(loop: Loop, running: Experiment, as_of: datetime) -> Drawn:
+    """What the experiment has drawn by ``as_of``.
+
+    Drawn is what both versions scored: the round of the day on which it began was decided before, by the
+    champion alone, where decisions come first in the day.
+    """
     rows = loop.warehouse.read(
         "engine",
-        "select arm, count(distinct group_key) as groups from loop.decisions"
-        " where use_case = :use_case and as_of >= :started and as_of <= :as_of group by arm",
+        """
+        select arm, count(distinct group_key) as groups, min(decisions.as_of) as since
+        from loop.decisions as decisions
+        inner join loop.shadow_scores as scores on decisions.decision_id = scores.decision_id
+        where
+            decisions.use_case = :use_case
+            and decisions.as_of between :started and :as_of
+            and scores.model_version in (:champion, :challenger)
+        group by arm
+        """,
         use_case=running.use_case,
         started=running.started_at,
         as_of=as_of,
+        champion=running.champion,
+        challenger=running.challenger,
     ).to_pylist()
-    return {"champion": 0, "challenger": 0} | {row["arm"]: row["groups"] for row in rows}
+    arms = {"champion": 0, "challenger": 0} | {row["arm"]: row["groups"] for row in rows}
+    return Drawn(arms, min((row["since"] for row in rows), default=None))
 
 
 def _figures(signals: evaluation.verdict.ExperimentSignals, labels: int) -> dict:
