@@ -195,11 +195,12 @@ def test_protected_attributes_are_read_as_known_then_and_numbers_come_in_bands(s
 
 
 def test_bands_hold_their_edges():
-    found = features._banded(pd.Series(["1966", "1967", "1986", "1987", None]), [1967, 1987])
+    found = features._banded(pd.Series(["1966", "1967", "1986", "1987", None, "n/a"]), [1967, 1987])
     assert found.tolist() == [
         "below 1967",
         "1967 to below 1987",
         "1967 to below 1987",
         "1987 and above",
+        None,
         None,
     ]

@@ -163,7 +163,8 @@ def _banded(values: pd.Series, edges: list[float]) -> pd.Series:
     names = [f"below {edges[0]:g}"]
     names += [f"{low:g} to below {high:g}" for low, high in pairwise(edges)]
     names.append(f"{edges[-1]:g} and above")
-    cut = pd.cut(pd.to_numeric(values), [-np.inf, *edges, np.inf], right=False, labels=names)
+    numbers = pd.to_numeric(values, errors="coerce")  # the gate does not judge protected columns
+    cut = pd.cut(numbers, [-np.inf, *edges, np.inf], right=False, labels=names)
     return cut.astype(object).where(cut.notna(), None)
 
 

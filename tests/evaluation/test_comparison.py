@@ -299,6 +299,15 @@ def test_a_single_segment_and_missing_ones_are_pooled_too(use_case):
         )["brier"]
     )
     json.dumps(one.as_dict(), allow_nan=False)
+    apart = frame(0.9).assign(group_key=frame(0.9)["job_family"])
+    assert (
+        pooled(use_case, apart).mean
+        == metrics.paired(
+            *(apart[n].to_numpy() for n in ("label", "probability", "reference", "group_key", "weight")),
+            alpha=0.005,
+        )["brier"]
+    ), "where each segment is a group of its own, nothing tells cases of a segment apart"
+    json.dumps(pooled(use_case, apart).as_dict(), allow_nan=False)
     some = frame(0.9)
     some.loc[::2, "job_family"] = None
     assert "(missing)" in pooled(use_case, some).segments

@@ -61,8 +61,9 @@ def pool(
     """Partial pooling over the declared segments; None where labels come often enough to need none.
 
     frame: group_key, label, weight, probability, reference and the segment's column, in which a missing
-    value is a segment of its own. Ends hold ``alpha`` each. With one segment the mean is its own. Raises
-    ValueError for a number of labels a month that is missing: a volume that is not known is not enough.
+    value is a segment of its own. Ends hold ``alpha`` each. Where nothing can be pooled, since there is one
+    segment or each is a group of its own, the mean is that of all over their groups. Raises ValueError for a
+    number of labels a month that is missing: a volume that is not known is not enough.
     """
     if not math.isfinite(labels_a_month):
         raise ValueError("labels a month are missing; whether to pool cannot be told")
@@ -70,11 +71,12 @@ def pool(
     if labels_a_month >= floor:
         return None
     name = frame[volume.segment].astype(object).where(frame[volume.segment].notna(), "(missing)").astype(str)
-    effects = _effects(frame, name, metric)
-    if len(effects) == 1:
+    groups = frame.groupby(name)["group_key"].nunique()
+    if len(groups) == 1 or groups.max() == 1:
         mean, between = _all(frame, metric, alpha), math.nan
-        segments = {effects.index[0]: mean}
+        segments = {str(one): _all(rows, metric, alpha) for one, rows in frame.groupby(name)}
     else:
+        effects = _effects(frame, name, metric)
         found = random_effects(effects["value"].to_numpy(), effects["variance"].to_numpy(), alpha)
         mean, between = found.mean, math.sqrt(found.between)
         mean = Interval(mean.value, mean.low, mean.high, len(frame))
