@@ -39,6 +39,12 @@ def test_every_change_has_words_also_without_figures(small_case, row, kind):
     assert all("412" not in note for note in told.values())
 
 
+def test_a_figure_that_did_not_decide_and_got_worse_is_left_out(small_case, row):
+    change = {"reference": "calibrator", "before": 0.180, "after": 0.182, "n": 412}
+    told = notes.words(small_case, replace(row, kind="calibrate", evidence={"details": {"change": change}}))
+    assert all("412" not in note for note in told.values())
+
+
 @pytest.mark.parametrize("verdict", ["promote", "roll_back"])
 def test_a_calibrator_is_nobody_s_approval(small_case, row, verdict):
     told = notes.words(small_case, replace(row, kind="calibrate", verdict=verdict, approved_by=None))

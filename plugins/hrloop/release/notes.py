@@ -91,7 +91,7 @@ def _in(language: str, use_case: UseCase, row: Release) -> str:
         )
     ]
     change = row.evidence.get("details", {}).get("change")
-    if change:
+    if change and change["after"] < change["before"]:  # else another figure decided, and the verdict tells it
         before, after = change["before"], change["after"]
         sentences.append(
             _HOW_MUCH[language].format(
