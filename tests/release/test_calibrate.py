@@ -59,6 +59,14 @@ def test_on_and_off_again(enter, calibrate, live):
         calibrate(5, verdict="roll_back")
 
 
+def test_a_day_that_is_made_up_for_changes_nothing_of_a_later_one(enter, calibrate, live):
+    calibrate(2, slope=2.0)
+    for verdict in ("promote", "roll_back"):
+        with pytest.raises(ReleaseRefused, match=r"what decides was changed at .* calibrate at a later time"):
+            calibrate(1, slope=3.0, verdict=verdict)
+    assert live() == 2.0
+
+
 def test_once_for_an_as_of(enter, calibrate, warehouse, small_case):
     assert calibrate(1, slope=2.0) == calibrate(1, slope=9.0)
     assert [row.kind for row in release.read(warehouse, small_case.name)] == ["first", "calibrate"]

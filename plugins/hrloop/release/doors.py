@@ -511,6 +511,11 @@ def calibrate(
             raise ReleaseRefused(
                 f"{use_case.name} version {version} is not in charge, {_champion(before.champion)} is"
             )
+        if later := ledger.changed_after(rows, as_of):
+            raise ReleaseRefused(
+                f"{use_case.name}: what decides was changed at {moments.text(later)}, after"
+                f" {moments.text(as_of)}; calibrate at a later time"
+            )
         if finding.verdict == "roll_back" and before.calibration is None:
             raise ReleaseRefused(
                 f"{use_case.name} version {version} has its own calibrator; none to take off"

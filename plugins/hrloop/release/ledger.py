@@ -74,6 +74,12 @@ def standing(rows: Sequence[Release]) -> Standing:
     )
 
 
+def changed_after(rows: Sequence[Release], as_of: datetime) -> datetime | None:
+    """When what decides was changed last, if after this time; else None."""
+    changes = (*PROMOTIONS, "roll_back", "calibrate")
+    return max((row.as_of for row in rows if row.kind in changes and row.as_of > as_of), default=None)
+
+
 def live_calibration(
     rows: Sequence[Release], version: int | None, before: datetime | None = None
 ) -> Release | None:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 import pandas as pd
 
+from hrloop import as_of as moment
 from hrloop import release
 from hrloop.evaluation import metrics, verdict
 from hrloop.evaluation.verdict import Kind
@@ -59,6 +60,8 @@ def _find(loop: Loop, declaration: UseCase, as_of: datetime) -> dict:
     champion = matured.champion(loop, declaration)
     if champion is None:
         return {"verdict": "keep", "reasons": ["there is no champion to calibrate"]}
+    if later := ledger.changed_after(release.read(loop.warehouse, declaration.name), as_of):
+        return {"verdict": "keep", "reasons": [f"what decides was changed since, at {moment.text(later)}"]}
     try:
         return _decide(loop, declaration, champion, as_of)
     except TooEarly as reason:
