@@ -7,6 +7,9 @@ import pandas as pd
 import pytest
 import small_company as company
 from hrloop import features, labels, usecase
+from hrloop.learning import Fitted
+from hrloop.learning.calibration import Platt
+from hrloop.learning.encoding import Column, Encoder
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
@@ -165,6 +168,29 @@ def test_a_column_that_is_not_there_is_named(standing, recruitment):
     use_case = recruitment.model_copy(update={"features": (*recruitment.features, invented)})
     with pytest.raises(features.FeatureError, match=r"feat_application has no column shoe_size\. Add it"):
         features.scoring_frame(standing, use_case, company.START)
+
+
+def test_what_a_version_reads_beside_the_declaration_comes_last_while_it_is_there(standing, recruitment):
+    """A feature taken out of the declaration is still there for the version that learnt from it."""
+    of_type = {one.type: one for one in recruitment.features}
+    out = [of_type["category"], of_type["number"]]
+    kept = tuple(one for one in recruitment.features if one not in out)
+    fewer = recruitment.model_copy(update={"features": kept})
+    columns = [*recruitment.features, recruitment.features[0].model_copy(update={"name": "shoe_size"})]
+    encoder = Encoder(tuple(Column(one.name, one.type) for one in columns))
+    older = Fitted("recruitment", "long ago", encoder, Platt(), b"", {})
+    beside = [one.name for one in recruitment.features if one in out]
+    for read in (features.scoring_frame, features.training_frame):
+        as_of = company.START + timedelta(days=300)
+        plain, wide, whole = (
+            read(standing, fewer, as_of),
+            read(standing, fewer, as_of, [older, older]),
+            read(standing, recruitment, as_of),
+        )
+        assert list(wide) == [*plain, *beside], "and nothing of what the feature table never had"
+        assert_frame_equal(wide[list(plain)], plain)
+        assert_frame_equal(wide[beside], whole[beside])
+        assert_frame_equal(read(standing, recruitment, as_of, [older]), whole)
 
 
 def test_the_future_is_refused(standing, recruitment):

@@ -4,8 +4,10 @@ Works on any feature table with the columns known_from and known_to (when a vers
 open_from and open_to (when a case could be decided), beside the keys and features that a use case declares.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,8 +16,12 @@ import pyarrow.compute as pc
 from sqlalchemy import text
 
 from hrloop import labels
-from hrloop.usecase import UseCase
+from hrloop.usecase import Feature, UseCase
 from hrloop.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from hrloop.learning import Fitted
+    from hrloop.learning.encoding import Column
 
 MONTH = 30.4375  # days: a year is 365.25
 KEYS = ["case_key", "subject_key", "group_key"]
@@ -25,7 +31,9 @@ class FeatureError(ValueError):
     """The declaration and the feature table do not fit. The message names use case, column and remedy."""
 
 
-def scoring_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.DataFrame:
+def scoring_frame(
+    wh: Warehouse, use_case: UseCase, as_of: datetime, versions: "Sequence[Fitted]" = ()
+) -> pd.DataFrame:
     """The cases that are open as of then and were not decided before, with their features.
 
     Columns: case_key, subject_key, group_key, period (text; empty where a subject does not come back), then
@@ -33,11 +41,15 @@ def scoring_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.DataF
     None. In the order of case_key. A case that the loop decided at this very ``as_of`` is there again: a
     second run sees what the first one saw.
 
+    ``versions``: those that are to score the cases. One may have learnt under an earlier declaration: what it
+    reads and is declared no more comes last, as far as the feature table still has it.
+
     Raises StaleWarehouse when the warehouse stands before ``as_of``, and FeatureError when the feature table
     lacks a declared column.
     """
     labels.check_standing(wh, as_of)
-    columns = _columns(wh, use_case)
+    beside = undeclared(use_case, versions)
+    columns = _columns(wh, use_case, beside)
     # Table and columns come from the declaration, which admits plain identifiers only; values are bound.
     rows = wh.read(
         "engine",
@@ -59,10 +71,12 @@ def scoring_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.DataF
         use_case=use_case.name,
         as_of=as_of,
     )
-    return _in_order(rows, ["case_key"], _numbers(use_case))
+    return _in_order(rows, ["case_key"], _numbers([*use_case.features, *beside]))
 
 
-def training_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.DataFrame:
+def training_frame(
+    wh: Warehouse, use_case: UseCase, as_of: datetime, versions: "Sequence[Fitted]" = ()
+) -> pd.DataFrame:
     """The decisions taken before ``as_of`` and known by then, with features as known when each was decided.
 
     Columns: decision_id, case_key, subject_key, group_key, period, decided_at, origin ('history' or 'loop'),
@@ -71,7 +85,8 @@ def training_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.Data
     scoring_frame, and for the declared milestone label_status (None unless selected), label (float, NaN
     unless observed), follow_up (float, months of 30.4375 days from the start to the event, the censoring or
     the milestone, NaN unless observed or censored) and label_known_at. In the order of decided_at and
-    decision_id.
+    decision_id. What ``versions`` read beside the declared features comes last, as in scoring_frame; nothing
+    is learnt from it.
 
     A decision that people took before the case was known to the warehouse is left out: its features were
     not known when it was taken. Decisions taken at ``as_of`` itself belong to the next frame, so that the
@@ -82,7 +97,8 @@ def training_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.Data
     """
     labels.check_standing(wh, as_of)
     _check_decisions(wh, use_case, as_of)
-    columns = _columns(wh, use_case)
+    beside = undeclared(use_case, versions)
+    columns = _columns(wh, use_case, beside)
     positive = use_case.selection.outcome_of == "positive"
     propensity = "decisions.selection_propensity" if positive else "1 - decisions.selection_propensity"
     rows = wh.read(
@@ -125,11 +141,18 @@ def training_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.Data
         use_case=use_case.name,
         as_of=as_of,
     )
-    numbers = [*_numbers(use_case), "selection_propensity", "label", "follow_up"]
+    numbers = [*_numbers([*use_case.features, *beside]), "selection_propensity", "label", "follow_up"]
     table = _in_order(rows, ["decided_at", "decision_id"], numbers)
     decision = ["decision_id", *KEYS, "period", "decided_at", "origin", "selected", "selection_propensity"]
     label = ["label_status", "label", "follow_up", "label_known_at"]
-    return table[[*decision, *use_case.feature_names, *label]]
+    there = [column.name for column in beside if column.name in table]
+    return table[[*decision, *use_case.feature_names, *label, *there]]
+
+
+def undeclared(use_case: UseCase, versions: "Sequence[Fitted]") -> "list[Column]":
+    """What these versions read that the use case does not declare any more, each column once."""
+    read = {column.name: column for fitted in versions for column in fitted.encoder.columns}
+    return [column for name, column in read.items() if name not in use_case.feature_names]
 
 
 def protected_frame(wh: Warehouse, use_case: UseCase, as_of: datetime) -> pd.DataFrame:
@@ -168,8 +191,11 @@ def _banded(values: pd.Series, edges: list[float]) -> pd.Series:
     return cut.astype(object).where(cut.notna(), None)
 
 
-def _columns(wh: Warehouse, use_case: UseCase) -> str:
-    """The select list of keys and features. Raises FeatureError naming columns that are not there."""
+def _columns(wh: Warehouse, use_case: UseCase, beside: "list[Column]") -> str:
+    """The select list of keys, features, and what is read beside them as far as it is there.
+
+    Raises FeatureError naming keys and features that are not there.
+    """
     decision = use_case.decision
     keys = {
         "case_key": decision.case_key,
@@ -195,7 +221,9 @@ def _columns(wh: Warehouse, use_case: UseCase) -> str:
         )
     listed = [f"features.{column} as {key}" for key, column in keys.items()]
     listed += [] if decision.period else ["'' as period"]
-    return ", ".join(listed + [f"features.{column}" for column in use_case.feature_names])
+    # what is gone is named by the version that reads it, once that is asked: the others can still score
+    named = [*use_case.feature_names, *(column.name for column in beside if column.name in there)]
+    return ", ".join(listed + [f"features.{column}" for column in named])
 
 
 def _in_order(rows: pa.Table, by: list[str], numbers: list[str]) -> pd.DataFrame:
@@ -207,8 +235,8 @@ def _in_order(rows: pa.Table, by: list[str], numbers: list[str]) -> pd.DataFrame
     return labels.to_pandas(rows, numbers).take(order).reset_index(drop=True)
 
 
-def _numbers(use_case: UseCase) -> list[str]:
-    return [feature.name for feature in use_case.features if feature.type != "category"]
+def _numbers(features: "Sequence[Feature | Column]") -> list[str]:
+    return [feature.name for feature in features if feature.type != "category"]
 
 
 def _check_decisions(wh: Warehouse, use_case: UseCase, as_of: datetime) -> None:

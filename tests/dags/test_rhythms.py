@@ -23,6 +23,7 @@ from hrloop.learning.calibration import Platt
 from hrloop.release import Finding, experiments
 from hrloop.rhythms import (
     Loop,
+    calibration,
     candidates,
     intake,
     matured,
@@ -211,6 +212,34 @@ def test_a_better_candidate_is_promoted_after_approval(
     assert runner.run("release_watch", loop.settings, as_of=moment.text(AS_OF))["state"] == "success"
     assert registry.aliases(NAME) == {"champion": better.number, "previous": bad}
     assert releases(loop) == ["first", "promote"]
+
+
+def test_a_feature_taken_out_of_the_declaration_leaves_with_the_next_version(
+    loop, use_case, registry, owner, put_in_charge, monkeypatch
+):
+    """Until then the champion that learnt from it is calibrated and compared, and watched as the previous."""
+    bad = put_in_charge(AS_OF - 90 * DAY, wrong=True)
+    out = registry.load(NAME, bad).fitted.feature_names[0]
+    kept = tuple(one for one in use_case.features if one.name != out)
+    fewer = use_case.model_copy(update={"features": kept})
+    monkeypatch.setattr(Loop, "use_case", lambda self, name: fewer)
+
+    assert calibration.calibrate(loop, NAME, AS_OF)["verdict"] in ("keep", "promote", "insufficient_evidence")
+    assert reweighting.reweight(loop, NAME, AS_OF)["weights"].keys() == set(fewer.feature_names)
+    found = retraining.retrain(loop, NAME, AS_OF)
+    assert found["verdict"] == "promote", "\n".join(found["reasons"])
+    learnt = registry.load(NAME, found["version"]).fitted
+    assert sorted(learnt.feature_names) == sorted(fewer.feature_names)
+
+    release.approve(owner, fewer, found["version"], "It does without.")
+    assert retraining.release_if_approved(loop, NAME)["version"] == found["version"]
+    frame = matured.training_frame(loop, fewer, AS_OF)
+    assert out in frame, "for the previous champion"
+    rows = matured.labelled(fewer, frame, AS_OF)
+    served = release.serving(loop.warehouse, registry, fewer)
+    previous = release.served_by(registry, fewer, release.read(loop.warehouse, NAME), bad)
+    assert matured.harm(loop, fewer, rows, served.fitted, previous, 0.05) is not None
+    assert watch.watch(loop, NAME, AS_OF)["version"] == found["version"]
 
 
 def test_a_version_is_compared_with_the_champion_as_it_decides_today_too(

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from hrloop import decisions, features, release, services
 from hrloop.decisions import DecisionError, policy
+from hrloop.learning import MissingColumn, fit
 from hrloop.learning.calibration import Platt
 from hrloop.release import Finding, UnreadableModel, experiments
 from hrloop.warehouse import Warehouse
@@ -374,6 +375,51 @@ def test_a_challenger_that_cannot_be_read_leaves_all_groups_to_the_champion(
     world(cases(60), since=as_of - timedelta(days=3))
     report = decide(as_of)
     assert (report.decided, report.tried, report.model_version) == (60, 0, champion)
+
+
+@pytest.fixture
+def fewer(small_case):
+    """The use case, out of whose declaration a feature was taken that versions have learnt from."""
+    return small_case.model_copy(update={"features": small_case.features[:2]})
+
+
+def test_a_champion_decides_on_by_a_feature_that_is_declared_no_more(
+    world, champion, cases, warehouse, registry, settings, fewer, decided, fitted, as_of
+):
+    """Also beside a challenger that was learnt without it."""
+    without = fit(fewer, decided(), as_of)
+    finding = Finding("promote", "To be tried.", compared_with=1)
+    challenger = release.propose(warehouse, registry, fewer, without, finding, decided(), as_of)
+    frame = cases(200)
+    world(frame[:60], since=as_of - timedelta(days=3))
+    assert decisions.decide(warehouse, settings, registry, fewer, as_of).decided == 60
+    experiments.begin(warehouse, fewer, challenger, as_of + timedelta(days=1))
+    world(frame[60:], since=as_of + timedelta(days=1))
+    report = decisions.decide(warehouse, settings, registry, fewer, as_of + timedelta(days=2))
+    assert report.decided == 140
+    assert 0 < report.tried < 140
+
+    rows = warehouse.read("engine", "select * from loop.decisions order by case_key").to_pandas()
+    tried = (rows["model_version"] == challenger).to_numpy()
+    assert np.array_equal(rows["score"], np.where(tried, without.score(frame), fitted().score(frame)))
+    logged = pd.DataFrame(rows["features"].map(json.loads).tolist())["foreign_experience"]
+    assert logged[~tried].tolist() == frame.loc[~tried, "foreign_experience"].tolist()
+    assert logged[tried].isna().all(), "it was not decided by it"
+    for version in (champion, challenger):
+        one = rows.loc[rows["model_version"] == version, "decision_id"].iloc[0]
+        assert decisions.explain(warehouse, registry, one)
+
+
+def test_a_column_gone_from_the_feature_table_is_named_with_who_reads_it(
+    world, champion, cases, warehouse, registry, settings, fewer, as_of
+):
+    world(cases(20), since=as_of - timedelta(days=3))
+    with warehouse.engine("transformer").begin() as connection:
+        connection.execute(text("alter table features.feat_application drop column foreign_experience"))
+    told = "foreign_experience, which the version of small_case learnt at 2026-10-01T06:00:00Z reads: put it"
+    with pytest.raises(MissingColumn, match=told):
+        decisions.decide(warehouse, settings, registry, fewer, as_of)
+    assert warehouse.read("engine", "select 1 from loop.decisions").num_rows == 0
 
 
 def test_the_live_calibrator_changes_probabilities_and_no_rank(

@@ -14,6 +14,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -77,11 +78,12 @@ def decide(
     """Decide every case that is open and undecided at ``as_of``, with the champion by its alias.
 
     Without a champion nothing is decided and people decide alone, as before; the report says so. Raises
-    UnreadableModel when the champion is not what was released, DecisionError when it gives no probability.
+    UnreadableModel when the champion is not what was released, DecisionError when it gives no probability,
+    MissingColumn when the feature table no longer has what it reads.
     """
     with ledger.locked(wh, use_case.name, door="decide"):
-        frame, left_out = _in_order(wh, use_case, as_of, features.scoring_frame(wh, use_case, as_of))
         if _closed(wh, use_case, as_of):
+            _, left_out = _in_order(wh, use_case, as_of)
             return report(wh, use_case, as_of, left_out)
         try:
             served = serving(wh, registry, use_case)
@@ -89,9 +91,11 @@ def decide(
             return DecisionReport(use_case.name, as_of, note=str(reason))
         for words in served.repaired:
             log.warning("%s: alias put back: %s", use_case.name, words)
+        trial = _trial(wh, registry, use_case, served.version, as_of)
+        asked = [served.fitted, trial.fitted] if trial else [served.fitted]
+        frame, left_out = _in_order(wh, use_case, as_of, asked)
         if len(frame):
             key = settings.secret(AUDIT_KEY)
-            trial = _trial(wh, registry, use_case, served.version, as_of)
             wh.merge("engine", _rows(use_case, served, trial, frame, as_of, key))
         return replace(report(wh, use_case, as_of, left_out), repaired=served.repaired)
 
@@ -145,8 +149,8 @@ def _rows(
         shadow_of(use_case, served.fitted, served.version, theirs, as_of),
     ]
     return {
-        # an arm without a group has no rows, and so no types
-        TABLE: pa.concat_tables([part for part in decided if part.num_rows]),
+        # an arm without a group has no rows, and so no types; two versions may read different features
+        TABLE: pa.concat_tables([part for part in decided if part.num_rows], promote_options="default"),
         SHADOW: pa.concat_tables([part for part in shadow if part.num_rows]),
     }
 
@@ -215,7 +219,7 @@ def table_of(
             "selection_propensity": chosen.propensity,
             "calibration_id": all_alike(calibration_id, pa.string()),
             "reasons": _explained(fitted, frame, routed),
-            "features": _snapshot(use_case, frame),
+            "features": _snapshot(use_case, fitted, frame),
         }
     )
 
@@ -353,9 +357,10 @@ def _closed(wh: Warehouse, use_case: UseCase, as_of: datetime) -> bool:
 
 
 def _in_order(
-    wh: Warehouse, use_case: UseCase, as_of: datetime, frame: pd.DataFrame
+    wh: Warehouse, use_case: UseCase, as_of: datetime, versions: Sequence[Fitted] = ()
 ) -> tuple[pd.DataFrame, int]:
     """The open cases that may be decided now, and how many are left out to keep the order of rounds."""
+    frame = features.scoring_frame(wh, use_case, as_of, versions)
     with wh.engine("engine").connect() as connection:
         later = connection.scalars(
             text("select case_key from loop.decisions where use_case = :u and as_of > :a"),
@@ -366,13 +371,14 @@ def _in_order(
     return frame[~out], int(out.sum())
 
 
-def _snapshot(use_case: UseCase, frame: pd.DataFrame) -> pa.StructArray:
-    """The features that each case was decided by."""
+def _snapshot(use_case: UseCase, fitted: Fitted, frame: pd.DataFrame) -> pa.StructArray:
+    """The features that each case was decided by: what is declared, and what else the version reads."""
+    kept = [*use_case.features, *features.undeclared(use_case, [fitted])]
     values = [
         pa.array(frame[one.name], pa.string() if one.type == CATEGORY else pa.float64(), from_pandas=True)
-        for one in use_case.features
+        for one in kept
     ]
-    return pa.StructArray.from_arrays(values, names=use_case.feature_names)
+    return pa.StructArray.from_arrays(values, names=[one.name for one in kept])
 
 
 def _explained(fitted: Fitted, frame: pd.DataFrame, routed: np.ndarray) -> pa.Array:

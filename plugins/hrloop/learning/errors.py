@@ -10,12 +10,16 @@ class TooEarly(LearningError):
 
 
 class MissingColumn(LearningError):
-    """A column that is not in the frame."""
+    """A column that is not in the frame. ``version``: the one that reads it, in words, where it is learnt."""
 
-    def __init__(self, columns: list[str], where: str):
+    def __init__(self, columns: list[str], where: str, version: str | None = None):
         self.columns = columns
+        names = ", ".join(columns)
         super().__init__(
-            f"{where} has no column {', '.join(columns)}: build it in the feature table, "
+            f"{where} has no column {names}, which {version} reads: put it back into the feature table until "
+            "a version without it is in charge (declared it need not be), or roll back to one without it"
+            if version
+            else f"{where} has no column {names}: build it in the feature table, "
             "or take it out of features in the use case"
         )
 

@@ -16,7 +16,7 @@ from hrloop.learning import architecture, calibration, encoding
 from hrloop.learning.architecture import Architecture
 from hrloop.learning.calibration import Calibrator
 from hrloop.learning.encoding import Encoded, Encoder
-from hrloop.learning.errors import LearningError
+from hrloop.learning.errors import LearningError, MissingColumn
 from hrloop.learning.linear import Linear
 from hrloop.learning.survival import Survival
 from hrloop.learning.trees import Trees
@@ -127,7 +127,11 @@ class Fitted:
 
         Raises MissingColumn, LearningError.
         """
-        return self.encoder.encode(rows)
+        try:
+            return self.encoder.encode(rows)
+        except MissingColumn as missing:
+            version = f"the version of {self.use_case} learnt at {self.as_of}"
+            raise MissingColumn(missing.columns, "the frame to be scored", version) from missing
 
     def margin(self, cases: pd.DataFrame | Encoded) -> np.ndarray:
         """Log-odds (n,) of a good outcome, before calibration. Raises as ``encode`` does."""

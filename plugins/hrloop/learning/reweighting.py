@@ -138,7 +138,7 @@ def feature_performance(
     group stays so. Intervals are over groups, 95 %; NaN ends where there are too few. A feature whose twin
     is left in place shows little.
     """
-    matrix, n = fitted.encoder.matrix(frame), len(frame)
+    matrix, n = fitted.encode(frame).matrix, len(frame)
     if n == 0:
         raise LearningError("no matured decisions to measure features on; wait for outcomes")
     shuffles = max(1, min(SHUFFLES, SHUFFLED_ROWS // n))

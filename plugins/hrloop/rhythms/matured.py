@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 import numpy as np
@@ -14,6 +15,7 @@ from hrloop.evaluation import experiment
 from hrloop.labels import StaleWarehouse
 from hrloop.learning import Fitted, training
 from hrloop.learning.architecture import Architecture, declared
+from hrloop.release import experiments
 from hrloop.rhythms import Loop, Refused, recorded, verdict_of
 from hrloop.rhythms.intake import refresh_decisions
 from hrloop.usecase import UseCase
@@ -52,12 +54,25 @@ def verdict_once(
 
 
 def training_frame(loop: Loop, declaration: UseCase, as_of: datetime) -> pd.DataFrame:
-    """``features.training_frame``, once the loop's own decisions are all in the warehouse."""
+    """``features.training_frame`` for the versions in use, once the loop's own decisions are all in the
+    warehouse."""
+    versions = in_use(loop, declaration, as_of)
     try:
-        return features.training_frame(loop.warehouse, declaration, as_of)
+        return features.training_frame(loop.warehouse, declaration, as_of, versions)
     except StaleWarehouse:  # it stands, as was checked: the loop's own decisions came after the build
         refresh_decisions(loop)
-        return features.training_frame(loop.warehouse, declaration, as_of)
+        return features.training_frame(loop.warehouse, declaration, as_of, versions)
+
+
+def in_use(loop: Loop, declaration: UseCase, as_of: datetime) -> list[Fitted]:
+    """The champion, the one before it, and the challenger of an experiment, as far as they can be read."""
+    now = release.standing(release.read(loop.warehouse, declaration.name))
+    trial = experiments.to_look_at(loop.warehouse, declaration.name, as_of)
+    versions = []
+    for number in filter(None, (now.champion, now.previous, trial and trial.challenger)):
+        with suppress(release.RegistryError):  # raised where that very version is asked
+            versions.append(loop.registry.load(declaration.name, number).fitted)
+    return versions
 
 
 def labelled(declaration: UseCase, frame: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
