@@ -239,9 +239,10 @@ def _numbers(features: "Sequence[Feature | Column]") -> list[str]:
     return [feature.name for feature in features if feature.type != "category"]
 
 
-def _check_decisions(wh: Warehouse, use_case: UseCase, as_of: datetime) -> None:
+def absent_decisions(wh: Warehouse, use_case: UseCase, as_of: datetime) -> int:
+    """How many decisions that the loop took before ``as_of`` a warehouse that was built does not hold yet."""
     with wh.engine("engine").connect() as connection:
-        absent = connection.scalar(
+        return connection.scalar(
             text("""
                 select count(*)
                 from loop.decisions as taken
@@ -250,6 +251,10 @@ def _check_decisions(wh: Warehouse, use_case: UseCase, as_of: datetime) -> None:
             """),
             {"use_case": use_case.name, "as_of": as_of},
         )
+
+
+def _check_decisions(wh: Warehouse, use_case: UseCase, as_of: datetime) -> None:
+    absent = absent_decisions(wh, use_case, as_of)
     if absent:
         raise labels.StaleWarehouse(
             f"{absent} decision(s) of use case {use_case.name} before {as_of.isoformat()} are not in"

@@ -215,6 +215,50 @@ def test_decisions_that_a_late_round_took_come_in_where_it_stands(grown, rows):
     assert grows_from(grown) == HALF
 
 
+@pytest.fixture(scope="module")
+def lacking(standing, rows):
+    """A warehouse that grew, and lacks a decision that a late round took on somebody who was hired."""
+    with company.fresh_copy(standing) as warehouse:
+        company.build(warehouse, HALF + DAY)
+        with warehouse.engine("engine").connect() as connection:
+            case = connection.scalar(
+                text(
+                    "select min(case_key) from outcomes.fct_outcome_milestones"
+                    " where use_case = 'recruitment' and origin = 'history'"
+                )
+            )
+        taken = next(decision for decision in rows.decisions if decision["use_case"] == "recruitment")
+        late = taken | {"case_key": case, "decision_id": "d-late", "as_of": HALF - DAY}
+        company.insert(warehouse, company.Rows(decisions=[late]))
+        yield warehouse
+
+
+REFRESH = ["source:loop.decisions+"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "following", "select"),
+    [
+        ("outcomes.fct_outcome_milestones", HALF + DAY, REFRESH),
+        ("outcomes.fct_decisions", HALF + 2 * DAY, []),
+    ],
+)
+def test_decisions_whose_refresh_broke_off_come_in_with_the_next_build(lacking, broken, following, select):
+    with company.fresh_copy(lacking) as warehouse:
+        execute(warehouse, f"alter table {broken} add constraint broken check (false) not valid")
+        with pytest.raises(transform.TransformError, match="broken"):
+            company.build(warehouse, HALF + DAY, select=REFRESH)
+        execute(warehouse, f"alter table {broken} drop constraint broken")
+        assert count(warehouse, "intermediate.int_decisions", "decision_id = 'd-late'") == 1
+        assert count(warehouse, "outcomes.fct_decisions", "decision_id = 'd-late'") == 0
+        company.build(warehouse, following, select)
+        assert grows_from(warehouse) == following - DAY
+        assert count(warehouse, "outcomes.fct_decisions", "decision_id = 'd-late'") == 1
+        grown = content(warehouse)
+        company.build(warehouse, following, full_refresh=True)
+        assert content(warehouse) == grown
+
+
 def test_a_hire_that_fell_through_has_no_outcome_any_more(grown, rows):
     with grown.engine("engine").connect() as connection:
         case = connection.scalar(

@@ -101,10 +101,31 @@ months as (
 
 ),
 
--- As the build before left them; where everything is built anew they are compared with themselves.
+-- As they stand where they are written last: what a build that broke off left undone is still new to the next
+-- one. Where everything is built anew they are compared with themselves.
 decisions_before as (
 
-    select * from {{ standing('intermediate', 'int_decisions') if known_since() else 'decisions' }}
+    select
+        decision_id,
+        use_case,
+        case_key,
+        subject_key,
+        group_key,
+        decided_at,
+        known_at,
+        origin,
+        model_version,
+        arm,
+        score,
+        probability,
+        confidence,
+        rank,
+        group_size,
+        recommended_action,
+        route,
+        exploration,
+        selection_propensity
+    from {{ standing('outcomes', 'fct_decisions') if known_since() else 'decisions' }}
     where origin = 'loop'
 
 ),

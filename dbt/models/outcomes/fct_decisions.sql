@@ -1,5 +1,8 @@
 {{ config(pre_hook=["{{ forget_changed('case_key') }}", "{{ join_in_bulk() }}"]) }}
 {%- set positive_action = declared('attrition', 'positive_action', 'text') %}
+
+-- Built last of what is said by decision: one that stands here is not new to int_changed_cases any more.
+-- depends_on: {{ ref('fct_outcome_milestones') }}
 with decisions as (
 
     select * from {{ ref('int_decisions') }}

@@ -14,8 +14,8 @@ with standing as (
 
 decisions as (
 
-    select * from {{ ref('fct_decisions') }}
-    where {{ is_any_of('decision_id', 'select standing.decision_id from standing') }}
+    select * from {{ ref('int_decisions') }}
+    where {{ is_any_of('case_key', 'select standing.case_key from standing') }}
 
 )
 

@@ -1,7 +1,7 @@
 {{ config(materialized='table') }}
 
 -- Built last, when all else stands and is tested: who reads the warehouse can tell as of when it stands.
--- depends_on: {{ ref('fct_outcome_milestones') }}
+-- depends_on: {{ ref('fct_decisions') }}
 -- depends_on: {{ ref('feat_application') }}
 -- depends_on: {{ ref('feat_employee_month') }}
 -- depends_on: {{ ref('feedback_completeness') }}

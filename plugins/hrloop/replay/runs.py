@@ -491,7 +491,7 @@ class Run:
 def read_by_the_loop(declaration: UseCase) -> tuple[str, ...]:
     """dbt's selectors of what the loop itself reads of the warehouse; figures for readers are not in it."""
     features_of_cases = declaration.decision.feature_table.split(".")[-1]
-    return f"+{features_of_cases}", "+fct_outcome_milestones", "warehouse_standing", transform.END
+    return f"+{features_of_cases}", "+fct_decisions", "warehouse_standing", transform.END
 
 
 def _seen(frame: pd.DataFrame, champion: Fitted, live: Release | None, as_of: datetime) -> dict:

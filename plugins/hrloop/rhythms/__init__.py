@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from hrloop import settings as environment
 from hrloop import usecase
@@ -76,20 +76,33 @@ class Loop:
 
 
 @contextmanager
+def locked(loop: Loop, name: str) -> Iterator[Connection]:
+    """Hold a lock that one at a time can hold, in whatever process; it dies with its holder.
+
+    Yields the connection that holds it, on which each statement is a transaction of its own.
+    """
+    lock = {"name": f"hrloop {name}"}
+    engine = loop.warehouse.engine("engine")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("select pg_advisory_lock(hashtextextended(:name, 0))"), lock)
+        try:
+            yield connection
+        finally:
+            connection.execute(text("select pg_advisory_unlock(hashtextextended(:name, 0))"), lock)
+
+
+@contextmanager
 def recorded(
     loop: Loop, step: str, as_of: datetime, use_case: str = EVERY_USE_CASE, alone: str | None = None
 ) -> Iterator[dict]:
     """Run a step on record: yields the summary to fill, and writes it to ``loop.steps`` at the end.
 
     Steps that name the same ``alone`` (default: the same step and use case) never run at the same time, in
-    whatever process; the lock dies with its holder. A refusal (ValueError) leaves the state ``failed``. Any
-    other error, and ``kill -9``, leaves ``running``: the step is pending and the next sweep takes it up.
+    whatever process. A refusal (ValueError) leaves the state ``failed``. Any other error, and ``kill -9``,
+    leaves ``running``: the step is pending and the next sweep takes it up.
     """
-    engine = loop.warehouse.engine("engine")
-    lock = {"name": f"hrloop {alone or f'{step} {use_case}'}"}
     summary: dict = {}
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("select pg_advisory_lock(hashtextextended(:name, 0))"), lock)
+    with locked(loop, alone or f"{step} {use_case}") as connection:
         try:
             steps.start(connection, step, use_case, as_of)
             yield summary
@@ -99,8 +112,6 @@ def recorded(
                 reason = getattr(refusal, "summary", {"reason": str(refusal)})
                 steps.fail(connection, step, use_case, as_of, reason)
             raise
-        finally:
-            connection.execute(text("select pg_advisory_unlock(hashtextextended(:name, 0))"), lock)
 
 
 def verdict_of(loop: Loop, step: str, as_of: datetime, use_case: str) -> dict | None:

@@ -6,7 +6,8 @@ from datetime import datetime
 from sqlalchemy import text
 
 from hrloop import as_of as moment
-from hrloop.rhythms import Loop, Refused, recorded
+from hrloop.rhythms import Loop, Refused, locked, recorded
+from hrloop.usecase import UseCase
 from hrloop.warehouse import steps
 from hrloop.warehouse.steps import EVERY_USE_CASE
 
@@ -146,15 +147,21 @@ def build(loop: Loop, *as_ofs: datetime, select: Sequence[str] = ()) -> dict:
         return record_build(loop, plan)
 
 
-def refresh_decisions(loop: Loop) -> None:
-    """Bring the loop's decisions that were taken since the last build into the warehouse, where it stands."""
-    from hrloop import transform
+def refresh_decisions(loop: Loop, declaration: UseCase, as_of: datetime) -> None:
+    """Bring the loop's decisions that were taken since the last build into the warehouse, where it stands.
 
-    with loop.warehouse.engine("engine").connect() as connection:
+    Nothing is done when those of the use case before ``as_of`` are there: another process may have brought
+    them in while this one waited for its turn.
+    """
+    from hrloop import features, transform
+
+    with locked(loop, ALONE) as connection:
+        if not features.absent_decisions(loop.warehouse, declaration, as_of):
+            return
         stands = steps.latest_done(connection, "warehouse")
-    transform.build(
-        loop.warehouse,
-        loop.settings,
-        {"as_of": moment.text(stands), **variables(loop)},
-        select=("source:loop.decisions+",),
-    )
+        transform.build(
+            loop.warehouse,
+            loop.settings,
+            {"as_of": moment.text(stands), **variables(loop)},
+            select=("source:loop.decisions+",),
+        )

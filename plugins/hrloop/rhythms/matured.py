@@ -60,7 +60,7 @@ def training_frame(loop: Loop, declaration: UseCase, as_of: datetime) -> pd.Data
     try:
         return features.training_frame(loop.warehouse, declaration, as_of, versions)
     except StaleWarehouse:  # it stands, as was checked: the loop's own decisions came after the build
-        refresh_decisions(loop)
+        refresh_decisions(loop, declaration, as_of)
         return features.training_frame(loop.warehouse, declaration, as_of, versions)
 
 
