@@ -19,6 +19,7 @@ MOMENTS = st.datetimes(
     company.END.replace(tzinfo=None),
     timezones=st.just(UTC),
 )
+INSTANT = timedelta(microseconds=1)
 READ = ["+feat_application", "+fct_decisions", "+int_outcome_milestone_versions", "warehouse_standing"]
 
 
@@ -106,7 +107,12 @@ def test_training_frame_holds_what_was_known(standing, recruitment, rows, as_of:
         outcome = company.outcome(rows, case, 12, as_of)
         assert row.selected == (outcome is not None)
         assert (row.label_status, None if pd.isna(row.label) else row.label) == (outcome or (None, None))
-        assert pd.isna(row.label_known_at) if outcome is None else row.label_known_at <= as_of
+        if outcome is None:
+            assert pd.isna(row.label_known_at)
+        else:
+            assert row.label_known_at <= as_of
+            assert company.outcome(rows, case, 12, row.label_known_at) == outcome
+            assert company.outcome(rows, case, 12, row.label_known_at - INSTANT) != outcome
 
 
 @given(as_of=MOMENTS)

@@ -84,9 +84,9 @@ def training_frame(
     logged probability of the action after which it is seen, NaN for history), the declared features as in
     scoring_frame, and for the declared milestone label_status (None unless selected), label (float, NaN
     unless observed), follow_up (float, months of 30.4375 days from the start to the event, the censoring or
-    the milestone, NaN unless observed or censored) and label_known_at. In the order of decided_at and
-    decision_id. What ``versions`` read beside the declared features comes last, as in scoring_frame; nothing
-    is learnt from it.
+    the milestone, NaN unless observed or censored) and label_known_at: since when status and label have
+    stood, whatever was put right beside them. In the order of decided_at and decision_id. What ``versions``
+    read beside the declared features comes last, as in scoring_frame; nothing is learnt from it.
 
     A decision that people took before the case was known to the warehouse is left out: its features were
     not known when it was taken. Decisions taken at ``as_of`` itself belong to the next frame, so that the
@@ -118,7 +118,7 @@ def training_frame(
                         (least(outcomes.ended_on, outcomes.due_on) - outcomes.starts_on)::double precision
                         / {MONTH}
             end as follow_up,
-            outcomes.known_from as label_known_at,
+            outcomes.label_known_from as label_known_at,
             {columns}
         from outcomes.fct_decisions as decisions
         inner join {use_case.decision.feature_table} as features

@@ -21,8 +21,8 @@ def frame(wh: Warehouse, use_case: UseCase, as_of: datetime, milestone: int | No
     which the outcome or the censoring took place, None where neither did before the milestone), due_on (day),
     label_status (observed, pending, missing or censored), label (float: 1 if the outcome happened, 0 if not,
     NaN unless observed), retained (float: 1, 0, NaN while it is not known), rating (float), label_known_at
-    (UTC): when this status became known. In the order of case_key and milestone_months. ``milestone``:
-    months; None for every declared one.
+    (UTC): since when this status and label have stood, whatever was put right beside them. In the order of
+    case_key and milestone_months. ``milestone``: months; None for every declared one.
 
     Raises ValueError when the milestone is not declared, and StaleWarehouse when the warehouse stands
     before ``as_of``.
@@ -47,7 +47,7 @@ def frame(wh: Warehouse, use_case: UseCase, as_of: datetime, milestone: int | No
             value as label,
             retained,
             rating,
-            known_from as label_known_at
+            label_known_from as label_known_at
         from intermediate.int_outcome_milestone_versions
         where
             use_case = :use_case

@@ -5,7 +5,20 @@
 
 with standing as (
 
-    select * from {{ ref('int_outcome_milestone_versions') }}
+    select
+        decision_id,
+        use_case,
+        case_key,
+        milestone_months,
+        starts_on,
+        ended_on,
+        due_on,
+        status,
+        value,
+        retained,
+        rating,
+        known_from
+    from {{ ref('int_outcome_milestone_versions') }}
     where
         known_to is null
         and ({{ is_changed('case_key') }} or {{ is_new('known_from') }})
