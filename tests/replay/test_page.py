@@ -107,7 +107,9 @@ def test_what_is_on_file_is_told_and_nothing_is_run_again(settings, on_file):
     assert "http://" not in page.split("<body>")[0]
     assert "The last 6 months against the first 2 of the same policy" in page, "those before the change"
     ends = pd.read_csv(settings.home / "reports" / "replay.csv")
-    assert set(ends["code"]) == {on_file.name}
+    assert set(ends["code"]) == {pool.code_of(settings)}
+    assert pool.code_of(settings) != on_file.name, "a folder is of one setting, too"
+    assert ends[["seen_auc", "seen_brier", "true_brier"]].notna().all(axis=None)
     assert {Setting(*row) for row in ends[list(SETTING.__dict__)].itertuples(index=False)} == {SETTING}
     finished = ends[["scenario", "seed", "policy"]].itertuples(index=False)
     assert {Case(*row) for row in finished} == set(CASES)
