@@ -56,10 +56,10 @@ def since_the_start(ends: pd.DataFrame) -> Iterator[str]:
 def besides(ends: pd.DataFrame) -> Iterator[str]:
     """In the last months: what accuracy looked like beside what it was, how evenly groups were recommended,
     and what was asked of people."""
-    ratios = {name: name[6:].replace("_", " ") for name in ends if name.startswith("ratio_")}
+    ratios = [name for name in ends if name.startswith("ratio_")]
     yield from _head(
         "scenario", "policy", "AUC: visible", "true", "Brier score: visible", "true",
-        *(f"lowest impact ratio, {words}" for words in ratios.values()),
+        *(f"lowest impact ratio, {name.removeprefix('ratio_').replace('_', ' ')}" for name in ratios),
         "cases sent to a person a month", "rolled back",
     )  # fmt: skip
     forms = {"seen_auc": ".3f", "true_auc": ".3f", "seen_brier": ".3f", "true_brier": ".3f"}

@@ -115,14 +115,14 @@ def _find(loop: Loop, declaration: UseCase, as_of: datetime) -> dict:
         return _look(loop, declaration, running, as_of)
     latest = experiments.latest(loop.warehouse, declaration.name)
     if latest is not None and latest.verdict == "promote" and latest.ended_at < as_of:
-        _ask(loop, declaration, latest, latest.ended_at)  # its look may have been cut short before it asked
+        _ask(loop, declaration, latest)  # its look may have been cut short before it asked
     return {"verdict": None, "reasons": ["no experiment has run a day"]}
 
 
-def _ask(loop: Loop, declaration: UseCase, won: Experiment, as_of: datetime) -> None:
+def _ask(loop: Loop, declaration: UseCase, won: Experiment) -> None:
     """Ask the owner for approval of who won, with the evidence of the last look; once."""
     words = won.evidence[moment.text(won.ended_at)]["finding"]["words"]
-    release.request_approval(loop.warehouse, loop.registry, declaration, won.challenger, words, as_of)
+    release.request_approval(loop.warehouse, loop.registry, declaration, won.challenger, words, won.ended_at)
 
 
 def _look(loop: Loop, declaration: UseCase, running: Experiment, as_of: datetime) -> dict:
@@ -147,7 +147,7 @@ def _look(loop: Loop, declaration: UseCase, running: Experiment, as_of: datetime
     kind, reasons = (fallen.kind, fallen.reasons) if fallen else (None, ())
     looked_at = experiments.look(loop.warehouse, running, as_of, figures, kind, reasons)
     if kind == "promote":
-        _ask(loop, declaration, looked_at, as_of)
+        _ask(loop, declaration, looked_at)
     elif kind:
         closed = release.Finding(kind, "; ".join(reasons), reasons, compared_with=running.champion)
         release.keep(loop.warehouse, declaration, closed, as_of, STEP)
